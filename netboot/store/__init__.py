@@ -1,0 +1,82 @@
+"""What we remember: the door. Variants beside it keep the promises; everybody else knows only these.
+
+Durability: what `claim_lease`, `burn` and `count_credential` return is on disk. Boots are batched by
+`netboot.events` and may lose one second. A store that cannot write raises StoreError and heals by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from typing import Protocol
+
+from netboot.model.boot import Boot, Claim, TokenRecord
+from netboot.model.lease import Lease
+
+
+class LeaseStore(Protocol):
+    """Leases by holder and by address; both are unique within a network."""
+
+    async def lease_of(self, holder: str, network: str) -> Lease | None:
+        """The lease of a holder (a declared node's name, else a MAC) in a network, expired or not."""
+
+    async def lease_at(self, address: IPv4Address) -> Lease | None:
+        """Who was last given an address, expired or not. Source addresses of requests are looked up here."""
+
+    async def claim_lease(self, lease: Lease, seen: Lease | None, displaced: Lease | None = None) -> bool:
+        """Write `lease` if the holder's lease still is `seen`; durable when it returns True.
+
+        `displaced` is the expired lease of another holder on the same address that goes away with it.
+        False: somebody else was faster, gather the facts again. Raises StoreError.
+        """
+
+    async def release_lease(self, lease: Lease, now: float) -> bool:
+        """Mark `lease` as expired at `now`, keeping its memory; False where it has changed since."""
+
+    async def leases(self) -> Sequence[Lease]:
+        """Every lease, for lists and exports."""
+
+
+class BootStore(Protocol):
+    """Boots, and the claims of their keys."""
+
+    async def save_boots(self, boots: Sequence[Boot]) -> None:
+        """Write these boots' present state (insert or replace), in one commit."""
+
+    async def boots(self, *, limit: int = 1000) -> Sequence[Boot]:
+        """The newest boots, newest first."""
+
+    async def burn(self, claim: Claim) -> Claim:
+        """Burn a boot's key, durably: returns the claim that stands, ours or the one that was there before."""
+
+    async def claim_of(self, boot_id: str) -> Claim | None:
+        """The claim of a boot, None while its key is unburnt."""
+
+    async def count_credential(self, boot_id: str, limit: int) -> bool:
+        """Count one more credential for this boot, durably; False where `limit` were given already."""
+
+    async def end_claim(self, boot_id: str) -> None:
+        """End the session of a boot; no error where there is none."""
+
+
+class TokenStore(Protocol):
+    """Bootstrap tokens that we made, so that we can delete them without listing Secrets (R10, R12)."""
+
+    async def record_token(self, token: TokenRecord) -> None:
+        """Remember a token, durably, before it is created at the API."""
+
+    async def tokens_of(self, boot_id: str) -> Sequence[TokenRecord]:
+        """The tokens of one boot that were not forgotten yet."""
+
+    async def tokens(self) -> Sequence[TokenRecord]:
+        """All tokens that were not forgotten yet: what a start has to delete."""
+
+    async def forget_token(self, cluster: str, token_id: str) -> None:
+        """The token is gone at the API; no error where it is not known."""
+
+
+class Store(LeaseStore, BootStore, TokenStore, Protocol):
+    """Everything we remember, in one place."""
+
+    async def close(self) -> None:
+        """Flush and close; no call may follow."""
