@@ -1,0 +1,34 @@
+"""The netboot appliance: one daemon that boots diskless machines and joins them to their cluster.
+
+Words, one for each thing
+    Client       what a machine says on the wire                              model.machine
+    Node         a declared machine (Kubernetes' own is the "Node object")   model.inventory
+    Assignment   which cluster and pool a machine belongs to, and why         model.inventory
+    BootPlan     what a machine will run                                      boot.plan
+    NBP          the first-stage boot program                                 boot.firmware
+    Image        a named system; its Generations are immutable builds         model.image
+    Lease        one address in the hands of one machine                      model.lease
+    JoinMaterial what a node needs to join, made for it and this boot alone   join
+    Boot         one boot of one machine, from its first DISCOVER to Ready    model.boot
+    Session      what a claimed boot may still ask for                        boot.session
+
+Rooms, from the roof down; an arrow of imports only descends
+    cli/         verbs only, one file per noun
+    app          the composition root: Config -> variants -> servers
+    dhcp.server, tftp.server, web/, fleet/       shells: they wait and talk
+    store/ join/ cluster/ power/ proc/           doors (`__init__`) with their variants beside them
+    config/ events net catalog tree              what shells and variants stand on
+    dhcp.{wire,options,engine,route}  tftp.{wire,transfer}  boot/       cores: pure, `now` is an argument
+    model/       the nouns
+    errors       the exception tree
+
+Where to make a change
+    a DHCP option            a row of dhcp/options.py
+    a firmware or a quirk    a row of boot/firmware.py
+    a key of the file        config/, and a row of docs/configuration.md
+    what a node is given     boot/node_config.py and images/agent/
+    a join method            a file in join/, an entry in app
+    a step's likely cause    a row of boot/stall.py
+"""
+
+__version__ = "0.1.0"
