@@ -234,7 +234,7 @@ def code_of(key: int | str) -> int:
 
 
 def encode_value(code: int, value: OptionValue) -> bytes:
-    """The bytes of an option from the value that the operator wrote. Raises ValueError saying what it should be."""
+    """The bytes of an option from the value that the operator wrote. Raises ValueError with what it takes."""
     if isinstance(value, str) and value.startswith("hex:"):
         return _hex(code, value[4:])
     option = BY_CODE.get(code)
@@ -251,8 +251,8 @@ def encode_value(code: int, value: OptionValue) -> bytes:
 
 @functools.lru_cache(maxsize=16384)
 def encoded(code: int, value: OptionValue) -> bytes:
-    """A whole option, code and length included, from the operator's value; equal ones are shared. Raises ValueError."""
-    return encode_option(code, encode_value(code, value))
+    """A whole option from the operator's value; equal ones are shared in memory. Raises ValueError."""
+    """A whole option, code and length too, from the operator's value; equal ones are shared. Raises ValueError."""
 
 
 def _hex(code: int, digits: str) -> bytes:
@@ -435,7 +435,7 @@ _CLASS_ARCH = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})(?!\d)")
 
 
 def _arch(raw: bytes, vendor_class: str) -> int | None:
-    """Option 93's first architecture; without it the one that the vendor class names (RFC 4578 section 2.1)."""
+    """Option 93's first architecture, else the one that the vendor class names (RFC 4578 section 2.1)."""
     if len(raw) >= 2:
         return raw[0] << 8 | raw[1]
     match = _CLASS_ARCH.match(vendor_class) if vendor_class else None

@@ -84,7 +84,7 @@ class Packet(NamedTuple):
         return _KINDS.get(self.options.get(53, b""))
 
     def u32(self, code: int) -> int | None:
-        """An option of four octets as a number (an address, a time); None where absent or of another length."""
+        """An option of four octets as a number (an address, a time); None where absent or otherwise long."""
         value = self.options.get(code)
         return int.from_bytes(value, "big") if value is not None and len(value) == 4 else None
 
@@ -120,7 +120,7 @@ def _text_field(field: bytes) -> bytes:
 
 
 def _read_options(data: bytes, at: int, into: dict[int, bytes]) -> None:
-    """Read options up to END or the end of the field; the parts of one option are joined (RFC 3396 section 7)."""
+    """Read options up to END or the end of the field; parts of one option are joined (RFC 3396, 7)."""
     size = len(data)
     while at < size:
         code = data[at]
@@ -154,13 +154,15 @@ def _read_overloaded(options: dict[int, bytes], sname: bytes, file: bytes) -> tu
 
 
 def encode(packet: Packet) -> bytes:
-    """The payload of a datagram, options in their mapping's order, padded. Raises ValueError for a bad field."""
+    """The payload of a datagram, options in their own order, padded. Raises ValueError for a bad field."""
     return encode_with(packet, encode_options(packet.options.items()))
 
 
 def encode_with(packet: Packet, options: bytes) -> bytes:
-    """As `encode`, with options that are octets already (without END); those of `packet` are not looked at."""
-    header = _HEADER.pack(*packet[:11], packet.chaddr, _field(packet.sname, 64), _field(packet.file, 128), MAGIC)
+    """As `encode`, with options that are octets already (without END); those of `packet` do not count."""
+    header = _HEADER.pack(
+        *packet[:11], packet.chaddr, _field(packet.sname, 64), _field(packet.file, 128), MAGIC
+    )
     return (header + options + b"\xff").ljust(MIN_SIZE, b"\0")
 
 
@@ -177,7 +179,7 @@ def encode_options(options: Iterable[tuple[int, bytes]]) -> bytes:
 
 
 def encode_option(code: int, value: bytes) -> bytes:
-    """One option as octets; a value of more than 255 is split into parts that follow one another (RFC 3396)."""
+    """One option as octets; a value of more than 255 is split into consecutive parts (RFC 3396)."""
     if not PAD < code < END:
         raise ValueError(f"{code} is not the code of an option")
     size = len(value)

@@ -1,0 +1,209 @@
+"""What one machine is told, made into bytes once: its options in the order of the operator's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from netboot.boot.firmware import FirstStage, NoProgram, first_stage
+from netboot.dhcp.options import BOOT_CODES, PROTOCOL_CODES, encode_value, encoded
+from netboot.dhcp.pool import Addresses
+from netboot.dhcp.wire import encode_option
+from netboot.model.inventory import INFINITE, Assignment, BootOverride, Network, OptionValue
+from netboot.model.machine import Client, Mac, Speaker
+
+FOREVER = 0xFFFFFFFF
+"""A lease time without end (RFC 2131 section 3.3)."""
+
+_ALWAYS = (1, 3, 12)
+"""Sent though nobody asked: mask, router, host name."""
+
+_FIRMWARE = (6, 15, 208, 209, 210, 211)
+"""Sent to every boot loader: some have junk in option 55, and pxelinux needs 210 without asking."""
+
+_KEPT_TAILS = 16
+"""Different ways of asking that are kept per machine; one boot has about four."""
+
+
+class Tail(NamedTuple):
+    """The part of a reply that is the same each time the same client asks in the same way."""
+
+    options: bytes
+    siaddr: int
+    sname: bytes
+    file: bytes
+    boots: str
+    """The first-stage program or URL, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One machine in one network: who it is, which address it may have, and its options as bytes."""
+
+    assignment: Assignment
+    holder: str
+    """Who holds the lease: the declared node's name, else the MAC."""
+    macs: frozenset[Mac]
+    """The cards of the machine."""
+    server: IPv4Address
+    boot_port: int
+    pool: Addresses
+    reserved: int | None
+    options: Mapping[int, bytes]
+    """Whole options by code, by the operator's precedence; boot options only where the node's own."""
+    skipped: tuple[str, ...] = ()
+    """Why some option of the operator could not be written."""
+    _tails: dict[tuple[object, ...], Tail] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def network(self) -> Network:
+        """The network that the machine is answered in."""
+        return self.assignment.network
+
+    def tail(self, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
+        """The reply's options (without 53 and echoes) and header fields, `limit` octets of options at most.
+
+        `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
+        """
+        key = (client.speaker, client.arch, asked, duration, limit)
+        tail = self._tails.get(key)
+        if tail is None:
+            if len(self._tails) >= _KEPT_TAILS:
+                self._tails.clear()
+            tail = self._tails[key] = _tail(self, client, asked, duration, limit)
+        return tail
+
+
+def profile_of(
+    assignment: Assignment, mac: Mac, server: IPv4Address, boot_port: int, pool: Addresses
+) -> Profile:
+    """The profile of a machine whose network reaches us at `server`."""
+    node = assignment.node
+    options, skipped = _options(assignment, server)
+    return Profile(
+        assignment=assignment,
+        holder=node.name if node else str(mac),
+        macs=frozenset(node.macs) if node else frozenset({mac}),
+        server=server,
+        boot_port=boot_port,
+        pool=pool,
+        reserved=int(assignment.address) if assignment.address else None,
+        options=options,
+        skipped=skipped,
+    )
+
+
+def _options(assignment: Assignment, server: IPv4Address) -> tuple[dict[int, bytes], tuple[str, ...]]:
+    """The network's own options, over them the operator's; a value that is no option's is skipped with a reason."""
+    options, skipped = dict(_network_options(assignment.network)), []
+    for code, value in assignment.options.items():
+        try:
+            options[code] = encoded(code, value)
+        except ValueError as error:
+            skipped.append(str(error))
+    options[12] = encode_option(12, assignment.name.encode())
+    return {code: raw for code, raw in options.items() if code not in PROTOCOL_CODES}, tuple(skipped)
+
+
+def _network_options(network: Network) -> Iterable[tuple[int, bytes]]:
+    yield 1, encoded(1, str(network.subnet.netmask))
+    yield 28, encoded(28, str(network.subnet.broadcast_address))
+    if network.gateway:
+        yield 3, encoded(3, str(network.gateway))
+    if network.dns:
+        yield 6, encoded(6, tuple(map(str, network.dns)))
+    if network.domain:
+        yield 15, encoded(15, network.domain)
+
+
+def lease_options(network: Network, duration: float) -> bytes:
+    """Options 51, 58 and 59 of a lease of `duration` seconds: T1 and T2 (RFC 2131 section 4.4.5)."""
+    if duration == INFINITE:
+        times = [(51, FOREVER), (58, FOREVER), (59, FOREVER)]
+    else:
+        whole = duration == network.lease
+        t2 = min(network.rebind if whole and network.rebind is not None else duration * 7 / 8, duration)
+        t1 = min(network.renew if whole and network.renew is not None else duration / 2, t2)
+        times = [(51, int(duration)), (58, int(t1)), (59, int(t2))]
+    return b"".join(encode_option(code, min(seconds, FOREVER).to_bytes(4, "big")) for code, seconds in times)
+
+
+def _tail(profile: Profile, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
+    stage = _first_stage(profile, client)
+    boot = dict(stage.options) if isinstance(stage, FirstStage) else {}
+    own = _own_boot_options(profile, client)
+    parts = [encode_option(54, profile.server.packed)]
+    if duration is not None:
+        parts.append(lease_options(profile.network, duration))
+    parts += [profile.options[code] for code in _ALWAYS if code in profile.options]
+    parts += [encode_option(code, value) for code, value in {**boot, **own}.items()]
+    parts += _asked_for(profile, client, asked)
+    file, sname = own.get(67, b"").rstrip(b"\0"), own.get(66, b"").rstrip(b"\0")
+    if isinstance(stage, FirstStage):
+        file, sname = file or stage.file, sname or stage.sname
+    return Tail(
+        options=_fitting(parts, limit),
+        siaddr=_server_number(own.get(66, b"")) or int(profile.server),
+        sname=sname if len(sname) < 64 else b"",
+        file=file if len(file) < 128 else b"",
+        boots=stage.program if isinstance(stage, FirstStage) else stage.reason,
+    )
+
+
+def _first_stage(profile: Profile, client: Client) -> FirstStage | NoProgram:
+    node = profile.assignment.node
+    override = node.boot if node else BootOverride()
+    return first_stage(client, address=profile.server, boot_port=profile.boot_port, override=override)
+
+
+def _own_boot_options(profile: Profile, client: Client) -> dict[int, bytes]:
+    """Boot options that the node's own `options` name, for those who boot.
+
+    iPXE takes a file only where it is a URL: a program given to it would load itself for ever.
+    """
+    if client.speaker is Speaker.SYSTEM:
+        return {}
+    own = {code: encode_value(code, value) for code, value in _node_options(profile) if code in BOOT_CODES}
+    if client.speaker is Speaker.IPXE and b"://" not in own.get(67, b""):
+        own.pop(67, None)
+        own.pop(66, None)
+    return own
+
+
+def _node_options(profile: Profile) -> Iterable[tuple[int, OptionValue]]:
+    return ((code, value) for code, value in profile.assignment.options.items() if code in profile.options)
+
+
+def _server_number(text: bytes) -> int | None:
+    """An address written as option 66 as a number, None for a name."""
+    try:
+        return int(IPv4Address(text.rstrip(b"\0").decode("ascii")))
+    except ValueError:
+        return None
+
+
+def _asked_for(profile: Profile, client: Client, asked: bytes) -> list[bytes]:
+    """The other options that the client asked for, in its order; all of them where it asked for nothing."""
+    codes: Iterable[int] = dict.fromkeys(asked) if asked else profile.options
+    if client.speaker is not Speaker.SYSTEM:
+        codes = dict.fromkeys((*_FIRMWARE, *codes))
+    boot = BOOT_CODES if client.speaker is not Speaker.SYSTEM else frozenset()
+    return [
+        profile.options[code]
+        for code in codes
+        if code in profile.options and code not in _ALWAYS and code not in boot
+    ]
+
+
+def _fitting(parts: list[bytes], limit: int) -> bytes:
+    """As many parts as fit into `limit` octets, the important ones first; one that is too long is left out."""
+    whole = b"".join(parts)
+    if len(whole) <= limit:
+        return whole
+    kept = b""
+    for part in parts:
+        if len(kept) + len(part) <= limit:
+            kept += part
+    return kept
