@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from types import MappingProxyType
 
 from netboot.model.machine import Client, Mac
 from netboot.model.settings import Settings, merge
@@ -23,8 +22,6 @@ OptionValue = int | str | tuple[int | str, ...]
 
 Options = Mapping[int, OptionValue]
 """DHCP options by code; a str `hex:...` is raw bytes."""
-
-_NO_OPTIONS: Options = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Network:
     dns: tuple[IPv4Address, ...] = ()
     domain: str | None = None
     relays: tuple[IPv4Address, ...] = ()
-    options: Options = _NO_OPTIONS
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ class Node:
     client_id: bytes | None = None
     circuit_id: bytes | None = None
     remote_id: bytes | None = None
-    options: Options = _NO_OPTIONS
+    options: Options = field(default_factory=dict)
     boot: BootOverride = BootOverride()
     settings: Settings = Settings()
 
@@ -135,7 +132,7 @@ class Tag:
 
     name: str
     settings: Settings = Settings()
-    dhcp_options: Options = _NO_OPTIONS
+    dhcp_options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-
-_EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +59,12 @@ class Settings:
     kernel_parameters: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     taints: tuple[Taint, ...] = ()
-    sysctls: Mapping[str, str] = _EMPTY
-    labels: Mapping[str, str] = _EMPTY
-    kubelet_args: Mapping[str, str] = _EMPTY
-    files: Mapping[str, File] = MappingProxyType({})
-    units: Mapping[str, Unit] = MappingProxyType({})
-    hosts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    kubelet_args: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, File] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def merge(layers: Iterable[Settings]) -> Settings:
