@@ -1,0 +1,154 @@
+"""Single events: a counter, a ring per machine, a log line, the live stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from netboot.events.redact import clean
+from netboot.model.boot import Boot
+from netboot.model.machine import Mac
+
+log = logging.getLogger("netboot")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; `number` grows by one with each event of this process."""
+
+    number: int
+    at: float
+    kind: str
+    text: str
+    mac: Mac | None = None
+    address: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+Topic = tuple[str, Event | Boot]
+"""What the live stream carries: ("event", Event) or ("boot", Boot)."""
+
+
+class Journal:
+    """Counters, a rate-limited log, a ring of events per machine, and subscribers of the live stream."""
+
+    RING = 32
+    MACHINES = 2000
+    RECENT = 2000
+    LINES_PER_SECOND = 200.0
+    BURST = 2000.0
+    REPEAT = 60.0
+    SOURCES = 4096
+    REFUSED_PER_KIND = 20  # log lines per kind and REPEAT, whatever the number of sources
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.counters: Counter[str] = Counter()
+        self._clock = clock
+        self._number = 0
+        self._recent: deque[Event] = deque(maxlen=self.RECENT)
+        self._rings: OrderedDict[Mac, deque[Event]] = OrderedDict()
+        self._sources: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._kinds: dict[str, tuple[float, int]] = {}
+        self._subscribers: set[asyncio.Queue[Topic]] = set()
+        self._lines = self.BURST
+        self._lines_at = clock()
+
+    def note(
+        self,
+        kind: str,
+        text: str,
+        *,
+        mac: Mac | None = None,
+        address: str | None = None,
+        level: int = logging.INFO,
+        **facts: object,
+    ) -> None:
+        """Record one event: counted, kept in the machine's ring, logged as one line, sent to subscribers."""
+        self.counters[kind] += 1
+        self._number += 1
+        shown = {name: clean(str(value), 300) for name, value in facts.items() if value is not None}
+        event = Event(self._number, self._clock(), kind, clean(text), mac, address, shown)
+        self._keep(event)
+        self.publish(("event", event))
+        if self._may_log(event.at):
+            log.log(level, "%s", line(event))
+
+    def refused(self, kind: str, text: str, *, source: str) -> None:
+        """Count a refusal; log it once per kind and source and minute, and few of a kind in all."""
+        now = self._clock()
+        if self._first_in_a_while(kind, source[:64], now):
+            self.note(kind, text, address=clean(source, 64), level=logging.WARNING)
+        else:
+            self.counters[kind] += 1
+
+    def events(self, mac: Mac | None = None, limit: int = 100) -> list[Event]:
+        """The newest events, newest first: of one machine, or of all."""
+        kept = self._rings.get(mac, deque()) if mac is not None else self._recent
+        return [kept[-i] for i in range(1, min(limit, len(kept)) + 1)]
+
+    def subscribe(self) -> asyncio.Queue[Topic]:
+        """A queue that gets all that is published from now on; its oldest entries go when nobody reads it."""
+        queue: asyncio.Queue[Topic] = asyncio.Queue(1000)
+        self._subscribers.add(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[Topic]) -> None:
+        """End a subscription."""
+        self._subscribers.discard(queue)
+
+    def publish(self, topic: Topic) -> None:
+        """Hand one entry to every subscriber; never waits."""
+        for queue in self._subscribers:
+            if queue.full():
+                queue.get_nowait()
+                self.counters["stream_dropped"] += 1
+            queue.put_nowait(topic)
+
+    def _keep(self, event: Event) -> None:
+        self._recent.append(event)
+        if event.mac is None:
+            return
+        ring = self._rings.setdefault(event.mac, deque(maxlen=self.RING))
+        ring.append(event)
+        self._rings.move_to_end(event.mac)
+        if len(self._rings) > self.MACHINES:
+            self._rings.popitem(last=False)
+
+    def _first_in_a_while(self, kind: str, source: str, now: float) -> bool:
+        began, lines = self._kinds.get(kind, (0.0, 0))
+        if now - began >= self.REPEAT:
+            began, lines = now, 0
+        logged, _ = self._sources.get((kind, source), (-self.REPEAT, 0))
+        fresh = now - logged >= self.REPEAT and lines < self.REFUSED_PER_KIND
+        if fresh:
+            self._sources[kind, source] = (now, 0)
+            self._sources.move_to_end((kind, source))
+            self._kinds[kind] = (began, lines + 1)
+            if len(self._sources) > self.SOURCES:
+                self._sources.popitem(last=False)
+        return fresh
+
+    def _may_log(self, now: float) -> bool:
+        """A token bucket: a storm of events must not fill the log's disk."""
+        self._lines = min(self.BURST, self._lines + max(0.0, now - self._lines_at) * self.LINES_PER_SECOND)
+        self._lines_at = now
+        if self._lines < 1:
+            self.counters["log_lines_left_out"] += 1
+            return False
+        self._lines -= 1
+        return True
+
+
+def line(event: Event) -> str:
+    """An event as one log line: kind, text, then key=value."""
+    facts = {"mac": event.mac, "address": event.address, **event.facts}
+    return " ".join([event.kind + ":", event.text, *(f"{k}={_quoted(v)}" for k, v in facts.items() if v)])
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r'[\s"=]', value) else value
