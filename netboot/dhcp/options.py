@@ -252,7 +252,7 @@ def encode_value(code: int, value: OptionValue) -> bytes:
 @functools.lru_cache(maxsize=16384)
 def encoded(code: int, value: OptionValue) -> bytes:
     """A whole option from the operator's value; equal ones are shared in memory. Raises ValueError."""
-    """A whole option, code and length too, from the operator's value; equal ones are shared. Raises ValueError."""
+    return encode_option(code, encode_value(code, value))
 
 
 def _hex(code: int, digits: str) -> bytes:

@@ -96,7 +96,7 @@ def profile_of(
 
 
 def _options(assignment: Assignment, server: IPv4Address) -> tuple[dict[int, bytes], tuple[str, ...]]:
-    """The network's own options, over them the operator's; a value that is no option's is skipped with a reason."""
+    """The network's own options, over them the operator's; a bad value is skipped with its reason."""
     options, skipped = dict(_network_options(assignment.network)), []
     for code, value in assignment.options.items():
         try:
@@ -198,7 +198,7 @@ def _asked_for(profile: Profile, client: Client, asked: bytes) -> list[bytes]:
 
 
 def _fitting(parts: list[bytes], limit: int) -> bytes:
-    """As many parts as fit into `limit` octets, the important ones first; one that is too long is left out."""
+    """As many parts as fit into `limit` octets, important ones first; what is too long is left out."""
     whole = b"".join(parts)
     if len(whole) <= limit:
         return whole

@@ -1,0 +1,333 @@
+"""What a request is answered: the decisions of a DHCP server as one pure function (RFC 2131 section 4.3).
+
+The server gathers `Facts`, `respond` decides, and what it decided may have to be claimed in the store
+before the reply leaves. An address is judged by `held_by_another` alone: whoever shows life keeps it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Set
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from netboot.dhcp import route
+from netboot.dhcp.profile import Profile
+from netboot.dhcp.wire import HEADER_SIZE, Kind, Op, Packet, encode_option, encode_with
+from netboot.model.boot import REOPEN_AFTER, Boot
+from netboot.model.inventory import Network
+from netboot.model.lease import Lease
+from netboot.model.machine import Client, Speaker
+
+UDP_AND_IP = 28
+"""Octets of the headers that option 57 counts with the message (RFC 2132 section 9.10)."""
+
+SMALLEST_LIMIT, LARGEST_LIMIT = 548, 1472
+"""Octets of a message: what every client takes (RFC 2131 section 2), what fits into one Ethernet frame."""
+
+_OFFER, _ACK, _NAK = (encode_option(53, bytes([kind])) for kind in (Kind.OFFER, Kind.ACK, Kind.NAK))
+_HEADS = {Kind.OFFER: _OFFER, Kind.ACK: _ACK, Kind.NAK: _NAK}
+
+
+class State(enum.Enum):
+    """The four states in which a client sends a REQUEST (RFC 2131 section 4.3.2)."""
+
+    SELECTING = "selecting"
+    INIT_REBOOT = "init-reboot"
+    RENEWING = "renewing"  # or rebinding: they differ only in how the request travels
+
+
+class Facts(NamedTuple):
+    """What the server knows when it decides. A tuple, because it is made for every request."""
+
+    address: IPv4Address | None
+    """The address that this exchange is about (`subject`, or a free one for a new machine)."""
+    lease: Lease | None
+    """The machine's own lease in this network, expired or not."""
+    occupant: Lease | None
+    """Who was last given `address`."""
+    occupied: bool
+    """`held_by_another` for that occupant."""
+    boot: Boot | None
+    """The machine's newest boot."""
+    ours: Set[int]
+    """Every server identifier that is ours, as numbers."""
+
+
+class Claim(NamedTuple):
+    """What the store has to hold before an ACK leaves."""
+
+    lease: Lease
+    seen: Lease | None
+    displaced: Lease | None
+
+
+class Reply(NamedTuple):
+    """A message to send, after `claim` was written where there is one."""
+
+    kind: Kind
+    payload: bytes
+    destination: route.Destination
+    address: IPv4Address | None
+    claim: Claim | None
+    boots: str
+    """The first-stage program, or why there is none; the reason of a NAK."""
+
+
+class Silence(NamedTuple):
+    """Nothing is sent. `event` names the kind of event that an operator is shown, empty for none."""
+
+    reason: str
+    event: str = ""
+
+
+class Released(NamedTuple):
+    """The holder gave its address back."""
+
+    lease: Lease
+
+
+class Declined(NamedTuple):
+    """The machine that was given an address found somebody else using it."""
+
+    lease: Lease
+
+
+Outcome = Reply | Silence | Released | Declined
+
+
+def subject(request: Packet, kind: Kind, profile: Profile, lease: Lease | None) -> int | None:
+    """The address that a request is about, as a number; None where the server has to find a free one.
+
+    A declared node's own address whatever it asks for; else the address that the machine had; else,
+    in a DISCOVER, the one that it would like, and in a REQUEST the one that it asks for.
+    """
+    if profile.reserved is not None:
+        return profile.reserved
+    had = int(lease.address) if lease else None
+    if kind is Kind.DISCOVER and had is not None and had in profile.pool:
+        return had
+    wanted = asked_address(request, kind)
+    if wanted is None:
+        wanted = had
+    return wanted if wanted in profile.pool else None
+
+
+def asked_address(request: Packet, kind: Kind) -> int | None:
+    """Option 50, or the address that a client says it has; ciaddr counts nothing in a DISCOVER."""
+    asked = request.u32(50)
+    if asked is None and kind is not Kind.DISCOVER:
+        asked = request.ciaddr
+    return asked or None
+
+
+def held_by_another(occupant: Lease | None, profile: Profile, alive: bool, now: float) -> bool:
+    """Whether `address` belongs to a machine that shows life: then nobody else gets it.
+
+    Life is a lease that runs, a packet within the last `lease` of the network, or what `alive` sums up:
+    a boot in progress, a Node object, an answer to a probe.
+    """
+    if occupant is None or occupant.holder == profile.holder or occupant.mac in profile.macs:
+        return False
+    return alive or occupant.live(now) or now - occupant.last_seen < profile.network.lease
+
+
+def respond(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
+    """What this request of this machine is answered. `now` in seconds since the epoch."""
+    kind = request.kind
+    if kind is Kind.DISCOVER:
+        return _offer(request, client, profile, facts, now)
+    if kind is Kind.REQUEST:
+        return _requested(request, client, profile, facts, now)
+    if kind is Kind.INFORM:
+        return _informed(request, client, profile)
+    if kind is Kind.RELEASE:
+        return _released(request, profile, facts)
+    if kind is Kind.DECLINE:
+        return _declined(request, facts)
+    return Silence("a message that only servers send")
+
+
+def _offer(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
+    if facts.address is None:
+        return Silence(f"no free address in network {profile.network.name}", "dhcp_pool_exhausted")
+    if facts.occupied:
+        return _held(profile, facts)
+    duration = lease_time(client, facts.boot, profile.network, now)
+    return _reply(Kind.OFFER, request, client, profile, facts.address, duration)
+
+
+def _held(profile: Profile, facts: Facts) -> Silence:
+    who = f"{facts.occupant.name} ({facts.occupant.mac})" if facts.occupant else "somebody else"
+    return Silence(
+        f"{profile.assignment.name} is to have {facts.address}, but {who} holds it and shows life",
+        "dhcp_address_held",
+    )
+
+
+def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
+    state = state_of(request)
+    server = request.u32(54)
+    if server is not None and server not in facts.ours:
+        return Silence("the client chose another server")
+    asked = asked_address(request, Kind.REQUEST)
+    if why := _denied(state, asked, profile, facts):
+        return _nak(request, client, profile, why)
+    assert facts.address is not None  # `_denied` refuses a request without one
+    reply = _reply(
+        Kind.ACK,
+        request,
+        client,
+        profile,
+        facts.address,
+        lease_time(client, facts.boot, profile.network, now),
+    )
+    return reply._replace(claim=_claim(client, profile, facts, now))
+
+
+def state_of(request: Packet) -> State:
+    """In which state a client sends this REQUEST; one without options 50, 54 and ciaddr counts as selecting."""
+    if request.u32(54) is not None:
+        return State.SELECTING
+    if request.ciaddr:
+        return State.RENEWING
+    return State.INIT_REBOOT if request.u32(50) is not None else State.SELECTING
+
+
+def _denied(state: State, asked: int | None, profile: Profile, facts: Facts) -> str:
+    """Why a REQUEST is refused, empty where it is granted."""
+    address, lease = facts.address, facts.lease
+    if address is None:
+        return "the address is none that this network gives to machines"
+    if asked is not None and asked != int(address):
+        return f"the address of this machine is {address}"
+    if facts.occupied:
+        return "the address is another machine's"
+    if (
+        state is not State.SELECTING
+        and profile.reserved is None
+        and (lease is None or lease.address != address)
+    ):
+        return "no lease of this machine is known for the address"
+    return ""
+
+
+def lease_time(client: Client, boot: Boot | None, network: Network, now: float) -> float:
+    """Seconds of the lease: short for firmware and for a system whose boot nobody has claimed yet."""
+    unclaimed = (
+        boot is not None and boot.ended is None and not boot.claimed and now - boot.started <= REOPEN_AFTER
+    )
+    if client.speaker is not Speaker.SYSTEM or unclaimed:
+        return min(network.boot_lease, network.lease)
+    return network.lease
+
+
+def _claim(client: Client, profile: Profile, facts: Facts, now: float) -> Claim:
+    assert facts.address is not None
+    boot, lease, occupant = facts.boot, facts.lease, facts.occupant
+    new = Lease(
+        holder=profile.holder,
+        mac=client.mac,
+        address=facts.address,
+        network=profile.network.name,
+        name=profile.assignment.name,
+        expires=now + lease_time(client, boot, profile.network, now),
+        last_seen=now,
+        boot_id=boot.id if boot else lease.boot_id if lease else None,
+    )
+    other = occupant if occupant and occupant.holder != profile.holder else None
+    return Claim(new, lease, other)
+
+
+def _informed(request: Packet, client: Client, profile: Profile) -> Outcome:
+    """Options without a lease for a machine that has its address from elsewhere (RFC 2131 4.3.5)."""
+    if not request.ciaddr:
+        return Silence("INFORM without the client's address")
+    return _reply(Kind.ACK, request, client, profile, None, None)
+
+
+def _released(request: Packet, profile: Profile, facts: Facts) -> Outcome:
+    """RELEASE counts from the holder, for the address it holds, and not while that address boots a system."""
+    lease, boot = facts.lease, facts.boot
+    server = request.u32(54)
+    if server is not None and server not in facts.ours:
+        return Silence("RELEASE to another server")
+    if lease is None or int(lease.address) != request.ciaddr:
+        return Silence("RELEASE of an address that this machine does not hold", "dhcp_release_refused")
+    if boot is not None and boot.ended is None and profile.network.name == lease.network:
+        return Silence("RELEASE while the machine boots: it keeps its address")
+    return Released(lease)
+
+
+def _declined(request: Packet, facts: Facts) -> Outcome:
+    """DECLINE counts from the client that was given the address (it asks for it, then finds it in use)."""
+    server, asked, lease = request.u32(54), asked_address(request, Kind.DECLINE), facts.lease
+    if server is not None and server not in facts.ours:
+        return Silence("DECLINE to another server")
+    if lease is None or asked != int(lease.address):
+        return Silence("DECLINE of an address that this machine was not given", "dhcp_decline_refused")
+    return Declined(lease)
+
+
+def _reply(
+    kind: Kind,
+    request: Packet,
+    client: Client,
+    profile: Profile,
+    address: IPv4Address | None,
+    duration: float | None,
+) -> Reply:
+    head, echoes = _HEADS[kind], _echoes(request)
+    limit = _limit(request) - HEADER_SIZE - len(head) - len(echoes) - 1
+    tail = profile.tail(client, request.options.get(55, b""), duration, limit)
+    answer = Packet(
+        op=Op.REPLY,
+        htype=1,
+        hlen=6,
+        hops=0,
+        xid=request.xid,
+        secs=0,
+        flags=request.flags,
+        ciaddr=request.ciaddr if kind is Kind.ACK else 0,
+        yiaddr=int(address) if address else 0,
+        siaddr=tail.siaddr,
+        giaddr=request.giaddr,
+        chaddr=request.chaddr,
+        sname=tail.sname,
+        file=tail.file,
+        options={},
+    )
+    payload = encode_with(answer, head + tail.options + echoes)
+    where = route.destination(request, kind, client.mac, address)
+    return Reply(kind, payload, where, address, None, tail.boots)
+
+
+def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
+    """A refusal, from which the client starts again (RFC 2131 section 4.3.2, table 3)."""
+    options = _NAK + encode_option(54, profile.server.packed) + encode_option(56, why.encode())
+    answer = request._replace(
+        op=Op.REPLY, hops=0, secs=0, ciaddr=0, yiaddr=0, siaddr=0, sname=b"", file=b"",
+        flags=route.reply_flags(request, Kind.NAK),
+    )  # fmt: skip
+    payload = encode_with(answer, options + _echoes(request))
+    where = route.destination(request, Kind.NAK, client.mac, None)
+    return Reply(Kind.NAK, payload, where, None, None, why)
+
+
+def _echoes(request: Packet) -> bytes:
+    """What goes back as it came: client identifier (RFC 6842), UUID (4578), at last the relay's (3046)."""
+    options, echoes = request.options, b""
+    if 61 in options:
+        echoes = encode_option(61, options[61])
+    if len(options.get(97, b"")) == 17:
+        echoes += encode_option(97, options[97])
+    if request.giaddr and 82 in options:
+        echoes += encode_option(82, options[82])
+    return echoes
+
+
+def _limit(request: Packet) -> int:
+    """How long the reply may be, from option 57, which some firmware fills with junk."""
+    raw = request.options.get(57, b"")
+    size = int.from_bytes(raw, "big") - UDP_AND_IP if len(raw) == 2 else SMALLEST_LIMIT
+    return max(SMALLEST_LIMIT, min(size, LARGEST_LIMIT))
