@@ -50,7 +50,10 @@ class Grant:
         if not mine & self.subjects or not _has(self.verbs, question.verb):
             return False
         if question.path:
-            return any(question.path == p or (p.endswith("*") and question.path.startswith(p[:-1])) for p in self.paths)
+            return any(
+                question.path == p or (p.endswith("*") and question.path.startswith(p[:-1]))
+                for p in self.paths
+            )
         if self.namespace and self.namespace != question.namespace:
             return False
         if self.names and question.name not in self.names:
@@ -71,17 +74,42 @@ CERTIFICATES = "certificates.k8s.io"
 
 KUBEADM: tuple[Grant, ...] = (
     Grant(group("system:masters"), ("*",), ("*",), ("*",), paths=("*",)),
-    Grant(frozenset(f"Group:{g}" for g in EVERYBODY), ("get",), paths=("/version", "/healthz", "/readyz", "/livez")),
-    Grant(group("system:authenticated"), ("get",), paths=("/api", "/api/*", "/apis", "/apis/*", "/openapi/*")),
-    Grant(group("system:authenticated"), ("create",), ("authorization.k8s.io",), ("selfsubjectaccessreviews",)),
-    Grant(frozenset({"User:system:anonymous", "Group:system:unauthenticated"}), ("get",), ("",), ("configmaps",),
-          names=("cluster-info",), namespace="kube-public"),
-    Grant(group(BOOTSTRAP_GROUP), ("create", "get", "list", "watch"), (CERTIFICATES,), ("certificatesigningrequests",)),
+    Grant(
+        frozenset(f"Group:{g}" for g in EVERYBODY),
+        ("get",),
+        paths=("/version", "/healthz", "/readyz", "/livez"),
+    ),
+    Grant(
+        group("system:authenticated"), ("get",), paths=("/api", "/api/*", "/apis", "/apis/*", "/openapi/*")
+    ),
+    Grant(
+        group("system:authenticated"), ("create",), ("authorization.k8s.io",), ("selfsubjectaccessreviews",)
+    ),
+    Grant(
+        frozenset({"User:system:anonymous", "Group:system:unauthenticated"}),
+        ("get",),
+        ("",),
+        ("configmaps",),
+        names=("cluster-info",),
+        namespace="kube-public",
+    ),
+    Grant(
+        group(BOOTSTRAP_GROUP),
+        ("create", "get", "list", "watch"),
+        (CERTIFICATES,),
+        ("certificatesigningrequests",),
+    ),
     Grant(group(BOOTSTRAP_GROUP), ("create",), (CERTIFICATES,), ("certificatesigningrequests/nodeclient",)),
     Grant(group(NODE_GROUP), ("create",), (CERTIFICATES,), ("certificatesigningrequests/selfnodeclient",)),
     Grant(group(BOOTSTRAP_GROUP), ("get",), ("",), ("nodes",)),
-    Grant(group(BOOTSTRAP_GROUP) | group(NODE_GROUP), ("get",), ("",), ("configmaps",),
-          names=("kubeadm-config", "kubelet-config", "kube-proxy"), namespace="kube-system"),
+    Grant(
+        group(BOOTSTRAP_GROUP) | group(NODE_GROUP),
+        ("get",),
+        ("",),
+        ("configmaps",),
+        names=("kubeadm-config", "kubelet-config", "kube-proxy"),
+        namespace="kube-system",
+    ),
 )
 """What `kubeadm init` sets up, as far as joins touch it."""
 
@@ -106,7 +134,9 @@ def _node_may(user: User, question: Question) -> bool:
         return False
     own = question.name == user.name.removeprefix(NODE_PREFIX)
     if question.resource in ("nodes", "nodes/status") and not question.group:
-        return question.verb == "create" or (own and question.verb in ("get", "list", "watch", "patch", "update"))
+        return question.verb == "create" or (
+            own and question.verb in ("get", "list", "watch", "patch", "update")
+        )
     if question.resource == "leases" and question.namespace == "kube-node-lease":
         return question.verb == "create" or (own and question.verb in ("get", "update", "patch", "delete"))
     if question.resource == "certificatesigningrequests" and question.group == CERTIFICATES:

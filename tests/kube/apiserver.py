@@ -30,7 +30,7 @@ from aiohttp import web
 
 from tests.kube import patches, pki, status
 from tests.kube.access import CERTIFICATES, NODE_GROUP, NODE_PREFIX, Authorizer, Question
-from tests.kube.bootstrap import BearerCache, Token, User, tokens
+from tests.kube.bootstrap import BearerCache, User, tokens
 from tests.kube.controllers import CLUSTER_INFO, JWS_PREFIX, Controllers, Settings, signatures
 from tests.kube.objects import Key, Objects, stamp
 from tests.kube.status import ApiError, Json
@@ -69,16 +69,30 @@ KINDS = {
         Kind("", "v1", "events", "Event", True),
         Kind("", "v1", "nodes", "Node", False, ("status",)),
         Kind("coordination.k8s.io", "v1", "leases", "Lease", True),
-        Kind(CERTIFICATES, "v1", "certificatesigningrequests", "CertificateSigningRequest", False, ("status", "approval")),
+        Kind(
+            CERTIFICATES,
+            "v1",
+            "certificatesigningrequests",
+            "CertificateSigningRequest",
+            False,
+            ("status", "approval"),
+        ),
         Kind("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False),
     )
 }
 
 ALLOWED_LABELS = (
-    "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch",
-    "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type",
-    "topology.kubernetes.io/zone", "topology.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/instance-type",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
 )
 """Labels under kubernetes.io and k8s.io that the NodeRestriction admission lets a kubelet set itself."""
 
@@ -134,7 +148,9 @@ def verb_of(request: web.Request, target: Target) -> str:
             return "watch"
         return "get" if target.name else "list"
     if request.method not in VERBS:
-        raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        raise ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
     return VERBS[request.method]
 
 
@@ -181,7 +197,9 @@ class ApiServer:
         (self.directory / "ready").write_text(f"{self.server}\n")
 
     async def _listen(self, port: int) -> None:
-        self._site = web.TCPSite(self._runners[0], self._host, port, ssl_context=self._tls, reuse_address=True)
+        self._site = web.TCPSite(
+            self._runners[0], self._host, port, ssl_context=self._tls, reuse_address=True
+        )
         await self._site.start()
         if not self.port:
             self.port = self._runners[0].addresses[0][1]
@@ -221,11 +239,17 @@ class ApiServer:
             self.objects.create(Key("namespaces", "", name), {"apiVersion": "v1", "kind": "Namespace"})
         content = pki.cluster_info_kubeconfig(self.server, self.authority.certificate)
         self._configmap(CLUSTER_INFO, {"kubeconfig": content})
-        configuration = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "ClusterConfiguration",
-                         "clusterName": "lab", "kubernetesVersion": self.version}
+        configuration = {
+            "apiVersion": "kubeadm.k8s.io/v1beta4",
+            "kind": "ClusterConfiguration",
+            "clusterName": "lab",
+            "kubernetesVersion": self.version,
+        }
         kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
-        self._configmap(Key("configmaps", "kube-system", "kubeadm-config"),
-                        {"ClusterConfiguration": json.dumps(configuration)})
+        self._configmap(
+            Key("configmaps", "kube-system", "kubeadm-config"),
+            {"ClusterConfiguration": json.dumps(configuration)},
+        )
         self._configmap(Key("configmaps", "kube-system", "kubelet-config"), {"kubelet": json.dumps(kubelet)})
         self._configmap(Key("configmaps", "kube-system", "kube-proxy"), {"config.conf": "{}"})
 
@@ -243,9 +267,18 @@ class ApiServer:
         except ApiError as error:
             response = web.json_response(error.body(), status=error.code)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            response = web.json_response(status.bad_request(f"{type(error).__name__}: {error}").body(), status=400)
-        self.requests.append({"method": request.method, "path": request.path_qs, "user": user.name,
-                              "status": response.status, "at": self.objects.now()})
+            response = web.json_response(
+                status.bad_request(f"{type(error).__name__}: {error}").body(), status=400
+            )
+        self.requests.append(
+            {
+                "method": request.method,
+                "path": request.path_qs,
+                "user": user.name,
+                "status": response.status,
+                "at": self.objects.now(),
+            }
+        )
         if not response.prepared:
             response.headers["Date"] = formatdate(self.objects.now(), usegmt=True)
         return response
@@ -282,10 +315,14 @@ class ApiServer:
         path = request.path
         if path in ("/version", "/healthz", "/readyz", "/livez"):
             self._authorize(user, Question("get", "", "", path=path))
-            return web.json_response(_version(self.version)) if path == "/version" else web.Response(text="ok")
+            return (
+                web.json_response(_version(self.version)) if path == "/version" else web.Response(text="ok")
+            )
         target = target_of(path)
         verb = verb_of(request, target)
-        self._authorize(user, Question(verb, target.kind.group, target.resource, target.namespace, target.name))
+        self._authorize(
+            user, Question(verb, target.kind.group, target.resource, target.namespace, target.name)
+        )
         if verb == "watch":
             return await self._watch(request, target)
         body = await _body(request)
@@ -328,8 +365,12 @@ class ApiServer:
             if name != "metadata.name":
                 raise status.bad_request(f'field label not supported: "{name}"')
             items = [i for i in items if i["metadata"]["name"] == value]
-        return {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version,
-                "metadata": {"resourceVersion": str(self.objects.version)}, "items": items}
+        return {
+            "kind": f"{target.kind.kind}List",
+            "apiVersion": target.kind.api_version,
+            "metadata": {"resourceVersion": str(self.objects.version)},
+            "items": items,
+        }
 
     def _create(self, user: User, target: Target, body: Json) -> Json:
         if target.kind.resource == "selfsubjectaccessreviews":
@@ -357,8 +398,14 @@ class ApiServer:
         metadata = wanted.get("metadata", {})
         if target.subresource:
             # a subresource changes the status alone; the metadata serves as the precondition
-            wanted = {**present, "status": wanted.get("status", {}),
-                      "metadata": {**present["metadata"], **{k: metadata[k] for k in ("uid", "resourceVersion") if k in metadata}}}
+            wanted = {
+                **present,
+                "status": wanted.get("status", {}),
+                "metadata": {
+                    **present["metadata"],
+                    **{k: metadata[k] for k in ("uid", "resourceVersion") if k in metadata},
+                },
+            }
         elif target.kind.subresources:
             wanted = {**wanted, "status": present.get("status", {})}
         if target.kind.resource in ("nodes", "leases"):
@@ -383,7 +430,9 @@ class ApiServer:
 
     def _may_approve(self, user: User, csr: Json) -> None:
         name = csr["spec"]["signerName"]
-        questions = [Question("approve", CERTIFICATES, "signers", "", n) for n in (name, name.partition("/")[0] + "/*")]
+        questions = [
+            Question("approve", CERTIFICATES, "signers", "", n) for n in (name, name.partition("/")[0] + "/*")
+        ]
         if not any(self.authorizer.allows(user, q) for q in questions):
             raise status.forbidden(
                 f'certificatesigningrequests.{CERTIFICATES} "{csr["metadata"]["name"]}" is forbidden: user not '
@@ -392,11 +441,22 @@ class ApiServer:
 
     def _review(self, user: User, body: Json) -> Json:
         asked = body["spec"].get("resourceAttributes") or {}
-        resource = asked.get("resource", "") + (f"/{asked['subresource']}" if asked.get("subresource") else "")
-        question = Question(asked.get("verb", ""), asked.get("group", ""), resource,
-                            asked.get("namespace", ""), asked.get("name", ""))
-        return {**body, "kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-                "status": {"allowed": self.authorizer.allows(user, question)}}
+        resource = asked.get("resource", "") + (
+            f"/{asked['subresource']}" if asked.get("subresource") else ""
+        )
+        question = Question(
+            asked.get("verb", ""),
+            asked.get("group", ""),
+            resource,
+            asked.get("namespace", ""),
+            asked.get("name", ""),
+        )
+        return {
+            **body,
+            "kind": "SelfSubjectAccessReview",
+            "apiVersion": "authorization.k8s.io/v1",
+            "status": {"allowed": self.authorizer.allows(user, question)},
+        }
 
     def _cluster_info(self, user: User) -> Json:
         info = self.objects.get(CLUSTER_INFO)
@@ -419,8 +479,9 @@ class ApiServer:
         until = asyncio.get_running_loop().time() + float(query.get("timeoutSeconds") or 1800)
         bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
         only = target.name or query.get("fieldSelector", "").partition("metadata.name=")[2]
-        response = web.StreamResponse(headers={"Content-Type": "application/json",
-                                               "Date": formatdate(self.objects.now(), usegmt=True)})
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/json", "Date": formatdate(self.objects.now(), usegmt=True)}
+        )
         await response.prepare(request)
         while not self.settings.down:
             left = until - asyncio.get_running_loop().time()
@@ -437,10 +498,16 @@ class ApiServer:
                 break
             await self.objects.changed(min(left, 5.0))
             if bookmarks and version == self.objects.version:
-                await response.write(_line("BOOKMARK", {
-                    "kind": target.kind.kind, "apiVersion": target.kind.api_version,
-                    "metadata": {"resourceVersion": str(version)},
-                }))
+                await response.write(
+                    _line(
+                        "BOOKMARK",
+                        {
+                            "kind": target.kind.kind,
+                            "apiVersion": target.kind.api_version,
+                            "metadata": {"resourceVersion": str(version)},
+                        },
+                    )
+                )
         await response.write_eof()
         return response
 
@@ -516,16 +583,36 @@ class ApiServer:
         self.objects.forget_history()
         return self.objects.version
 
-    async def _op_living_node(self, name: str, every: float = 10.0, system_uuid: str = "", boot_id: str = "b") -> Json:
+    async def _op_living_node(
+        self, name: str, every: float = 10.0, system_uuid: str = "", boot_id: str = "b"
+    ) -> Json:
         """A Node that is Ready and whose Lease somebody renews: another machine under that name."""
-        condition = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
-                     "lastTransitionTime": stamp(self.objects.now())}
-        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"labels": {}}, "spec": {},
-                "status": {"conditions": [condition], "nodeInfo": {"bootID": boot_id, "systemUUID": system_uuid}}}
+        condition = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "message": "",
+            "lastTransitionTime": stamp(self.objects.now()),
+        }
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"labels": {}},
+            "spec": {},
+            "status": {"conditions": [condition], "nodeInfo": {"bootID": boot_id, "systemUUID": system_uuid}},
+        }
         made = self.objects.create(Key("nodes", "", name), body)
         key = Key("leases", "kube-node-lease", name)
-        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {},
-                 "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": _micro(self.objects.now())}}
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {},
+            "spec": {
+                "holderIdentity": name,
+                "leaseDurationSeconds": 40,
+                "renewTime": _micro(self.objects.now()),
+            },
+        }
         self.objects.create(key, lease)
         self._living[name] = asyncio.get_running_loop().create_task(self._renew(key, every))
         return made
@@ -591,7 +678,9 @@ def _fold_string_data(secret: Json) -> None:
 def _stamp_request(csr: Json, user: User) -> None:
     spec = csr["spec"]
     if not spec.get("usages"):
-        raise status.invalid("CertificateSigningRequest", csr["metadata"].get("name", ""), "spec.usages: Required value")
+        raise status.invalid(
+            "CertificateSigningRequest", csr["metadata"].get("name", ""), "spec.usages: Required value"
+        )
     pki.subject_of(base64.b64decode(spec["request"]))
     spec.update(username=user.name, groups=list(user.groups))
     csr["status"] = {}
@@ -638,7 +727,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.kube.apiserver", description=__doc__)
     parser.add_argument("--listen", required=True, metavar="ADDR:PORT", help="port 0 takes a free one")
     parser.add_argument("--dir", required=True, type=Path)
-    parser.add_argument("--advertise", metavar="ADDR", help="address that kubeconfig files name; default: ADDR")
+    parser.add_argument(
+        "--advertise", metavar="ADDR", help="address that kubeconfig files name; default: ADDR"
+    )
     parser.add_argument("--version", default="v1.34.2")
     asyncio.run(_main(parser.parse_args()))
 

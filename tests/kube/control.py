@@ -67,20 +67,36 @@ class KubeApi:
 
     @classmethod
     def start(
-        cls, directory: Path, listen: str = "127.0.0.1:0", *, prefix: Sequence[str] = (), timeout: float = 30.0
+        cls,
+        directory: Path,
+        listen: str = "127.0.0.1:0",
+        *,
+        prefix: Sequence[str] = (),
+        timeout: float = 30.0,
     ) -> KubeApi:
         """Start it and wait until it answers; `prefix` is a command to run it under (`ip netns exec NAME`)."""
         directory.mkdir(parents=True, exist_ok=True)
         ready = directory / "ready"
         ready.unlink(missing_ok=True)
-        command = [*prefix, sys.executable, "-m", "tests.kube.apiserver", "--listen", listen, "--dir", str(directory)]
+        command = [
+            *prefix,
+            sys.executable,
+            "-m",
+            "tests.kube.apiserver",
+            "--listen",
+            listen,
+            "--dir",
+            str(directory),
+        ]
         with (directory / "log").open("ab") as log:
             process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until = time.monotonic() + timeout
         while not (ready.exists() and ready.read_text().endswith("\n")):
             if process.poll() is not None or time.monotonic() > until:
                 process.kill()
-                raise RuntimeError(f"the API stand-in did not start: {(directory / 'log').read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"the API stand-in did not start: {(directory / 'log').read_text()[-2000:]}"
+                )
             time.sleep(0.05)
         return cls(directory, process, ready.read_text().strip())
 
@@ -100,5 +116,7 @@ class KubeApi:
     def __enter__(self) -> KubeApi:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

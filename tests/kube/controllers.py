@@ -85,8 +85,12 @@ class Controllers:
             return
         info = self.objects.get(CLUSTER_INFO)
         now = self.objects.now()
-        wanted = {t.id: t for t in tokens(self.objects, self.settings.token_life) if t.signs and not t.expired(now)}
-        if set(wanted) == {name.removeprefix(JWS_PREFIX) for name in info["data"] if name.startswith(JWS_PREFIX)}:
+        wanted = {
+            t.id: t for t in tokens(self.objects, self.settings.token_life) if t.signs and not t.expired(now)
+        }
+        if set(wanted) == {
+            name.removeprefix(JWS_PREFIX) for name in info["data"] if name.startswith(JWS_PREFIX)
+        }:
             return
         await asyncio.sleep(random.uniform(*self.settings.sign_delay))
         info = self.objects.get(CLUSTER_INFO)
@@ -107,8 +111,12 @@ class Controllers:
             state = {c["type"] for c in csr.get("status", {}).get("conditions", ())}
             if not state and self.settings.approver and self._may_have(csr):
                 await asyncio.sleep(0.01)
-                self._condition(csr, "Approved", "AutoApproved",
-                                "Auto approving kubelet client certificate after SubjectAccessReview.")
+                self._condition(
+                    csr,
+                    "Approved",
+                    "AutoApproved",
+                    "Auto approving kubelet client certificate after SubjectAccessReview.",
+                )
             elif state == {"Approved"} and not csr["status"].get("certificate"):
                 await asyncio.sleep(0.01)
                 self._issue(csr)
@@ -123,8 +131,13 @@ class Controllers:
         return self.authorizer.allows(user, Question("create", CERTIFICATES, resource))
 
     def _condition(self, csr: Json, kind: str, reason: str, message: str) -> None:
-        condition = {"type": kind, "status": "True", "reason": reason, "message": message,
-                     "lastUpdateTime": stamp(self.objects.now())}
+        condition = {
+            "type": kind,
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastUpdateTime": stamp(self.objects.now()),
+        }
         csr.setdefault("status", {}).setdefault("conditions", []).append(condition)
         self.objects.replace(Key("certificatesigningrequests", "", csr["metadata"]["name"]), csr)
 
@@ -156,9 +169,12 @@ class Controllers:
     def _lost(self, node: Json) -> None:
         for condition in node.get("status", {}).get("conditions", ()):
             if condition["type"] == "Ready" and condition["status"] != "Unknown":
-                condition.update(status="Unknown", reason="NodeStatusUnknown",
-                                 message="Kubelet stopped posting node status.",
-                                 lastTransitionTime=stamp(self.objects.now()))
+                condition.update(
+                    status="Unknown",
+                    reason="NodeStatusUnknown",
+                    message="Kubelet stopped posting node status.",
+                    lastTransitionTime=stamp(self.objects.now()),
+                )
                 self.objects.replace(Key("nodes", "", node["metadata"]["name"]), node)
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from tests.kube import status
 from tests.kube.status import Json
@@ -20,7 +20,7 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 
 def stamp(seconds: float) -> str:
     """RFC 3339 in UTC, whole seconds, as the API writes its own times."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class Objects:
         kind = str(body.get("kind", key.resource))
         if len(key.name) > 253 or not NAME.fullmatch(key.name):
             raise status.invalid(
-                kind, key.name, f'metadata.name: Invalid value: "{key.name}": a lowercase RFC 1123 subdomain must '
+                kind,
+                key.name,
+                f'metadata.name: Invalid value: "{key.name}": a lowercase RFC 1123 subdomain must '
                 "consist of lower case alphanumeric characters, '-' or '.'",
             )
         if key in self._objects:
@@ -92,13 +94,16 @@ class Objects:
         asked, have = metadata.get("resourceVersion"), present["metadata"]["resourceVersion"]
         if asked not in (None, "", have):
             raise status.conflict(
-                key.resource, key.name, "the object has been modified; please apply your changes to the latest "
-                "version and try again",
+                key.resource,
+                key.name,
+                "the object has been modified; please apply your changes to the latest version and try again",
             )
         if metadata.get("uid") not in (None, present["metadata"]["uid"]):
             uid = metadata["uid"]
             raise status.invalid(
-                str(present.get("kind", key.resource)), key.name, f'metadata.uid: Invalid value: "{uid}": field is immutable'
+                str(present.get("kind", key.resource)),
+                key.name,
+                f'metadata.uid: Invalid value: "{uid}": field is immutable',
             )
         for name in ("uid", "creationTimestamp", "name", "namespace"):
             if name in present["metadata"]:
@@ -117,7 +122,8 @@ class Objects:
             if asked and asked != have:
                 label = "UID" if name == "uid" else "ResourceVersion"
                 raise status.conflict(
-                    key.resource, key.name,
+                    key.resource,
+                    key.name,
                     f"Precondition failed: {label} in precondition: {asked}, {label} in object meta: {have}",
                 )
         del self._objects[key]

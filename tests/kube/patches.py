@@ -21,7 +21,9 @@ def apply(content_type: str, present: Any, patch: Any) -> Any:
         return merge(present, patch, strategic=True)
     if kind == "application/json-patch+json":
         return json_patch(present, patch)
-    raise status.ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
+    raise status.ApiError(
+        415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}"
+    )
 
 
 def merge(present: Any, patch: Any, *, strategic: bool) -> Any:
@@ -60,11 +62,16 @@ def json_patch(present: Any, operations: Any) -> Any:
 
 
 def _operate(operation: dict[str, Any], target: Any, last: str) -> None:
-    verb, index = operation["op"], last if isinstance(target, dict) else (len(target) if last == "-" else int(last))
+    verb, index = (
+        operation["op"],
+        last if isinstance(target, dict) else (len(target) if last == "-" else int(last)),
+    )
     if verb == "test":
         have = target.get(index) if isinstance(target, dict) else target[index]
         if have != operation.get("value"):
-            raise status.ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+            raise status.ApiError(
+                422, "Invalid", "the server rejected our request due to an error in our request"
+            )
     elif verb == "remove":
         del target[index]
     elif verb == "add" and isinstance(target, list):

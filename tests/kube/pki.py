@@ -31,8 +31,10 @@ def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, life: datetime.timedelta) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.timezone.utc)
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, life: datetime.timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -87,14 +89,19 @@ class Authority:
         """A client certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(user, groups)
-        return self._issue(subject, key.public_key(), [ExtendedKeyUsageOID.CLIENT_AUTH], 365 * DAY), _pem_key(key)
+        return self._issue(subject, key.public_key(), [ExtendedKeyUsageOID.CLIENT_AUTH], 365 * DAY), _pem_key(
+            key
+        )
 
     def sign(self, request: bytes, usages: Iterable[str], seconds: float) -> bytes:
         """The certificate of a CSR (PEM), for `seconds`. Raises ValueError for a CSR with a bad signature."""
         csr = x509.load_pem_x509_csr(request)
         if not csr.is_signature_valid:
             raise ValueError("the request is not signed by its own key")
-        purposes = {"client auth": ExtendedKeyUsageOID.CLIENT_AUTH, "server auth": ExtendedKeyUsageOID.SERVER_AUTH}
+        purposes = {
+            "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+            "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+        }
         key = csr.public_key()
         assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         extended = [purposes[u] for u in usages if u in purposes]

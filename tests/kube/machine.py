@@ -1,0 +1,96 @@
+"""A machine with the node stand-in on it: a folder for its files, processes for its programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = Path(__file__).resolve().parents[2] / "images" / "node-standin"
+
+
+@dataclass
+class Machine:
+    """One machine; `boot` gives it a new boot id, as a reboot does."""
+
+    root: Path
+    name: str
+    system_uuid: str = "4c4c4544-0042-3510-8054-b4c04f564232"
+    renew: float = 10.0
+    not_ready: str = ""
+
+    def boot(self) -> str:
+        """Power on with an empty disk: nothing of the last boot is left. Returns the boot id."""
+        self.power_off()
+        boot_id = str(uuid.uuid4())
+        for name in ("etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt"):
+            (self.root / name).unlink(missing_ok=True)
+        facts = {
+            "proc/sys/kernel/random/boot_id": boot_id,
+            "proc/sys/kernel/hostname": self.name,
+            "sys/class/dmi/id/product_uuid": self.system_uuid,
+            "etc/machine-id": uuid.uuid4().hex,
+        }
+        for name, text in facts.items():
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).write_text(f"{text}\n")
+        return boot_id
+
+    async def kubeadm(self, configuration: bytes, *arguments: str, timeout: float = 60.0) -> tuple[int, str]:
+        """`kubeadm join` with that JoinConfiguration: exit status, and what it wrote."""
+        file = self.root / "kubeadm.yaml"
+        file.touch(mode=0o600)
+        file.write_bytes(configuration)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-SE",
+            str(PROGRAMS / "kubeadm"),
+            "join",
+            "--config",
+            str(file),
+            *arguments,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), timeout)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        return process.returncode or 0, output.decode()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "NODE_STANDIN_ROOT": str(self.root),
+            "NODE_STANDIN_RENEW": str(self.renew),
+            "NODE_STANDIN_NOT_READY": self.not_ready,
+        }
+
+    def kubelet_log(self) -> str:
+        """What the kubelet wrote."""
+        log = self.root / "var/log/kubelet.log"
+        return log.read_text() if log.exists() else ""
+
+    def power_off(self) -> None:
+        """End the kubelet at once, as a power cut does; the Node object stays as it was."""
+        file = self.root / "run/kubelet-standin.pid"
+        if not file.exists():
+            return
+        number = int(file.read_text())
+        file.unlink()
+        command = Path(f"/proc/{number}/cmdline")
+        if not command.exists() or b"kubelet" not in command.read_bytes():
+            return
+        os.kill(number, signal.SIGKILL)
+        until = time.monotonic() + 5
+        while command.exists() and command.read_bytes() and time.monotonic() < until:
+            time.sleep(0.01)
