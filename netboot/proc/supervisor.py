@@ -1,0 +1,439 @@
+"""Control's side of its helpers: start, watch, restart with back-off, drain; hand over connections.
+
+Everything here runs in control's event loop and never waits for a helper: a message that a helper does
+not take now goes to another one, or is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from netboot.errors import MalformedPacket, NetbootError
+from netboot.proc import Kind, ProcessInfo, Progress, State, Transfer, messages
+from netboot.proc.privileges import Account
+from netboot.tree import Served
+
+log = logging.getLogger(__name__)
+
+FIRST_BACK_OFF: Final = 0.1
+LONGEST_BACK_OFF: Final = 5.0
+_SETTLED: Final = 30.0  # seconds after which a helper's end counts as its first
+_BATCH: Final = 64  # messages read from one helper before the loop goes on
+_MAX_QUESTIONS: Final = 256
+_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
+_ROOT: Final = str(Path(__file__).resolve().parents[2])
+
+
+@dataclass(frozen=True, slots=True)
+class TftpLimits:
+    """Transfers at once, in all and per client address."""
+
+    max_transfers: int = 500
+    per_client: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ForkerHandle:
+    """A running forker: its process and our end of its channel."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+
+
+def start_forker(
+    entries: Mapping[Kind, str], *, own: Account | None = None, helper: Account | None = None
+) -> ForkerHandle:
+    """Start the forker; call it while we are root and before any thread.
+
+    `entries` names the function of each kind as MODULE:FUNCTION; `own` is who the forker becomes
+    (server.user), `helper` whom its helpers become; both None when we are not root.
+    """
+    ours, theirs = messages.pair()
+    command = [sys.executable, "-P", "-m", "netboot.proc.forker", str(theirs.fileno())]
+    for option, who in (("--own", own), ("--helper", helper)):
+        command += [option, f"{who.uid}:{who.gid}"] if who else []
+    with theirs:
+        process = subprocess.Popen(
+            [*command, *(f"{kind}={target}" for kind, target in entries.items())],
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            | {"PYTHONPATH": _ROOT},
+            start_new_session=True,  # Ctrl-C in a terminal is control's alone
+        )
+    return ForkerHandle(process, ours)
+
+
+@dataclass(eq=False, slots=True)
+class _Helper:
+    """One started process, from the word to the forker until its channel or the process itself ends."""
+
+    number: int
+    channel: socket.socket
+    began: float
+    pid: int | None = None
+    state: State = "starting"
+    connections: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """The channel is closed: the helper takes no new work."""
+
+
+@dataclass(eq=False, slots=True)
+class _Slot:
+    """A place that always holds one helper."""
+
+    kind: Kind
+    index: int
+    helper: _Helper | None = None
+    restarts: int = 0
+    back_off: float = FIRST_BACK_OFF
+
+
+def _ignore(*_: object) -> None:
+    """What a callback does until the app sets it."""
+
+
+def _close_returned(fd: int, _: bytes, __: str) -> None:
+    os.close(fd)
+
+
+async def _nothing(_: str, __: str) -> bytes | None:
+    return None
+
+
+class Supervisor:
+    """The helpers of one control process: `proc.BulkPool` and `proc.TftpSide` in one.
+
+    Set the callbacks before `run`. Every callback is called in the event loop and must not block.
+    """
+
+    def __init__(
+        self,
+        forker: ForkerHandle,
+        served: Served,
+        *,
+        workers: int,
+        tftp_sockets: Sequence[socket.socket] = (),
+        tftp_limits: TftpLimits | None = None,
+        grace: float = 10.0,
+    ) -> None:
+        """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
+
+        `grace`: seconds that running downloads get at an orderly end.
+        """
+        self._forker = forker
+        self._served = served
+        self._tftp_sockets = tuple(tftp_sockets)
+        self._limits = tftp_limits or TftpLimits()
+        self._grace = grace
+        self._slots = [_Slot("bulk", index) for index in range(workers)]
+        if self._tftp_sockets:
+            self._slots.append(_Slot("tftp", 0))
+        self._numbers: dict[int, _Helper] = {}  # every process that the forker has not reported ended
+        self._next_number = 0
+        self._stopping = asyncio.Event()
+        self._forker_gone = asyncio.Event()
+        self._none_left = asyncio.Event()
+        self._questions: set[asyncio.Task[None]] = set()
+        self._group: asyncio.TaskGroup | None = None
+        self.on_progress: Callable[[Progress], None] = _ignore
+        self.on_return: Callable[[int, bytes, str], None] = _close_returned
+        self.on_transfer: Callable[[Transfer], None] = _ignore
+        self.on_refused: Callable[[str, str, str], None] = _ignore
+        """kind, text and source address of something that a helper refused."""
+        self.virtual: Callable[[str, str], Awaitable[bytes | None]] = _nothing
+        self.ready = asyncio.Event()
+        """Every helper has said ready once."""
+
+    # --- what control asks -------------------------------------------------------------------------
+
+    def hand_over(self, fd: int, head: bytes, *, boot_id: str | None, client: str) -> bool:
+        """See `proc.BulkPool.hand_over`."""
+        workers = [h for s in self._slots if s.kind == "bulk" and (h := s.helper) and h.state == "ready"]
+        for worker in sorted(workers, key=lambda helper: helper.connections):
+            body = {"boot_id": boot_id, "client": client}
+            with contextlib.suppress(OSError):  # behind, or just ended: the next one
+                messages.send(worker.channel, "connection", body, blob=head, fds=(fd,))
+                worker.connections += 1
+                return True
+        return False
+
+    def processes(self) -> list[ProcessInfo]:
+        """Every helper's place and how it is."""
+        return [
+            ProcessInfo(slot.kind, slot.index, helper.pid, helper.state, helper.connections, slot.restarts)
+            if (helper := slot.helper)
+            else ProcessInfo(slot.kind, slot.index, None, "ended", 0, slot.restarts)
+            for slot in self._slots
+        ]
+
+    def downloads(self) -> int:
+        """Connections that the bulk workers hold now."""
+        return sum(s.helper.connections for s in self._slots if s.kind == "bulk" and s.helper)
+
+    def stop(self) -> None:
+        """Begin the orderly end: `run` returns when the helpers have drained or their grace is over."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Keep the helpers until `stop` or cancellation; raises NetbootError when the forker is lost."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._forker.channel, self._hear_forker)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                keepers = [group.create_task(self._keep(slot)) for slot in self._slots]
+                await self._first_of(self._stopping, self._forker_gone)
+                for task in (*keepers, *self._questions):
+                    task.cancel()
+            if self._forker_gone.is_set() and not self._stopping.is_set():
+                raise NetbootError(
+                    "the forker has ended, so helpers cannot be restarted. Restart netboot (its unit does so)"
+                )
+        finally:
+            self._group = None
+            await self._drain()
+            loop.remove_reader(self._forker.channel)
+            self._forker.channel.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._forker.process.wait, 5.0)
+
+    # --- one slot ------------------------------------------------------------------------------------
+
+    async def _keep(self, slot: _Slot) -> None:
+        """Start this slot's helper, and again whenever it ends, ever more slowly while it keeps ending."""
+        while True:
+            helper = slot.helper = self._start(slot)
+            await helper.ended.wait()
+            slot.restarts += 1
+            if time.monotonic() - helper.began > _SETTLED:
+                slot.back_off = FIRST_BACK_OFF
+            log.warning(
+                "%s process %d (pid %s) ended; starting it again in %.1f s",
+                slot.kind, slot.index, helper.pid, slot.back_off,
+            )  # fmt: skip
+            await asyncio.sleep(slot.back_off)
+            slot.back_off = min(2 * slot.back_off, LONGEST_BACK_OFF)
+
+    def _start(self, slot: _Slot) -> _Helper:
+        ours, theirs = messages.pair()
+        self._next_number += 1
+        helper = _Helper(self._next_number, ours, time.monotonic())
+        self._numbers[helper.number] = helper
+        self._none_left.clear()
+        asyncio.get_running_loop().add_reader(ours, self._hear, slot, helper)
+        try:
+            with theirs:
+                body = {"id": helper.number, "kind": slot.kind}
+                messages.send(self._forker.channel, "start", body, fds=(theirs.fileno(),))
+            messages.send(ours, "configure", self._configuration(), fds=self._sockets(slot.kind))
+        except OSError as error:
+            log.error("cannot start a %s process: %s", slot.kind, error)
+            self._hang_up(helper)
+        return helper
+
+    def _configuration(self) -> dict[str, object]:
+        return {
+            "images_dir": self._served.images_dir,
+            "files_dir": self._served.files_dir,
+            "program_dirs": list(self._served.program_dirs),
+            "max_transfers": self._limits.max_transfers,
+            "per_client": self._limits.per_client,
+        }
+
+    def _sockets(self, kind: Kind) -> list[int]:
+        return [sock.fileno() for sock in self._tftp_sockets] if kind == "tftp" else []
+
+    def _hang_up(self, helper: _Helper) -> None:
+        """Close our end of a helper's channel: it drains by itself and is no longer counted on."""
+        if not helper.ended.is_set():
+            asyncio.get_running_loop().remove_reader(helper.channel)
+            helper.channel.close()
+            helper.state, helper.connections = "ended", 0
+            helper.ended.set()
+
+    # --- what helpers say ----------------------------------------------------------------------------
+
+    def _hear(self, slot: _Slot, helper: _Helper) -> None:
+        for _ in range(_BATCH):
+            try:
+                message = messages.receive(helper.channel)
+                if message is None:
+                    self._hang_up(helper)
+                    return
+                self._take(slot, helper, message)
+            except BlockingIOError:
+                return
+            except MalformedPacket as error:
+                log.error("%s process %d (pid %s): %s; ending it", slot.kind, slot.index, helper.pid, error)
+                self._end(helper, hard=True)
+                self._hang_up(helper)
+                return
+            except OSError:
+                self._hang_up(helper)
+                return
+
+    def _take(self, slot: _Slot, helper: _Helper, message: messages.Message) -> None:
+        if message.op == "return" and slot.kind == "bulk" and len(message.fds) == 1:
+            helper.connections = max(0, helper.connections - 1)
+            self._guard(self.on_return, message.fds[0], message.blob, message.text("client", limit=64))
+            return
+        message.close()
+        words = _BULK_WORDS if slot.kind == "bulk" else _TFTP_WORDS
+        if message.op not in words:
+            raise MalformedPacket(f"unknown word {message.op[:32]!r}")
+        words[message.op](self, helper, message)
+
+    def _ready(self, helper: _Helper, _: messages.Message) -> None:
+        helper.state = "ready"
+        if all(slot.helper and slot.helper.state == "ready" for slot in self._slots):
+            self.ready.set()
+
+    def _closed(self, helper: _Helper, message: messages.Message) -> None:
+        helper.connections = max(0, helper.connections - message.number("count"))
+
+    def _progress(self, _: _Helper, message: messages.Message) -> None:
+        for item in message.items("items"):
+            self._guard(self.on_progress, _as_progress(item))
+
+    def _transfers(self, _: _Helper, message: messages.Message) -> None:
+        for item in message.items("items"):
+            self._guard(self.on_transfer, _as_transfer(item))
+
+    def _refused(self, _: _Helper, message: messages.Message) -> None:
+        kind, text, source = (message.text(key, limit=1024) for key in ("kind", "text", "source"))
+        self._guard(self.on_refused, kind, text, source)
+
+    def _ask(self, helper: _Helper, message: messages.Message) -> None:
+        question, name, client = message.number("id"), message.text("name"), message.text("client", limit=64)
+        if self._group is None or len(self._questions) >= _MAX_QUESTIONS:
+            return  # the client asks again
+        task = self._group.create_task(self._answer(helper, question, name, client))
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+    async def _answer(self, helper: _Helper, question: int, name: str, client: str) -> None:
+        try:
+            content = await self.virtual(name, client)
+        except Exception:
+            log.exception("the per-machine file %r for %s", name, client)
+            return  # no answer: the client asks again
+        try:
+            body = {"id": question, "found": content is not None}
+            messages.send(helper.channel, "answer", body, blob=content or b"")
+        except (OSError, MalformedPacket) as error:
+            log.warning("the per-machine file %r for %s was not delivered: %s", name, client, error)
+
+    def _guard(self, callback: Callable[..., None], *arguments: object) -> None:
+        """A callback that fails costs its own event, not the helper."""
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("a listener of the helpers failed")
+
+    # --- what the forker says ------------------------------------------------------------------------
+
+    def _hear_forker(self) -> None:
+        try:
+            while (message := messages.receive(self._forker.channel)) is not None:
+                message.close()
+                self._take_forker(message)
+        except BlockingIOError:
+            return
+        except (MalformedPacket, OSError) as error:
+            log.error("the forker's channel: %s", error)
+        asyncio.get_running_loop().remove_reader(self._forker.channel)
+        self._forker_gone.set()
+        self._none_left.set()
+
+    def _take_forker(self, message: messages.Message) -> None:
+        if message.op == "started" and (helper := self._numbers.get(message.number("id"))):
+            helper.pid = message.number("pid")
+        elif message.op == "exit":
+            ended = self._numbers.pop(message.number("id"), None)
+            if ended is not None:
+                log.log(
+                    logging.DEBUG if self._stopping.is_set() else logging.WARNING,
+                    "helper pid %s ended with status %s", message.number("pid"), message.number("status"),
+                )  # fmt: skip
+                self._hang_up(ended)
+            if not self._numbers:
+                self._none_left.set()
+        elif message.op == "refused":
+            log.error("the forker refused: %s", message.text("text"))
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Ask every helper to finish, wait for the grace, then end those that are left."""
+        if not self._numbers:
+            self._none_left.set()
+        for helper in list(self._numbers.values()):
+            helper.state = "draining"
+            with contextlib.suppress(OSError):
+                messages.send(helper.channel, "drain")
+        for seconds, hard in ((self._grace, True), (2.0, True)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._none_left.wait()
+            for helper in list(self._numbers.values()):
+                self._end(helper, hard=hard)
+        for helper in list(self._numbers.values()):
+            self._hang_up(helper)
+
+    def _end(self, helper: _Helper, *, hard: bool) -> None:
+        with contextlib.suppress(OSError):
+            messages.send(self._forker.channel, "kill", {"id": helper.number, "hard": int(hard)})
+
+    async def _first_of(self, *events: asyncio.Event) -> None:
+        """Wait until one of the events is set."""
+        waits: list[Coroutine[None, None, bool]] = [event.wait() for event in events]
+        assert self._group is not None
+        tasks = [self._group.create_task(_swallow(wait)) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
+async def _swallow(wait: Coroutine[None, None, bool]) -> None:
+    await wait
+
+
+_Word = Callable[[Supervisor, _Helper, messages.Message], None]
+_BULK_WORDS: Final[Mapping[str, _Word]] = {
+    "ready": Supervisor._ready,
+    "closed": Supervisor._closed,
+    "progress": Supervisor._progress,
+    "refused": Supervisor._refused,
+}
+_TFTP_WORDS: Final[Mapping[str, _Word]] = {
+    "ready": Supervisor._ready,
+    "ask": Supervisor._ask,
+    "transfers": Supervisor._transfers,
+    "refused": Supervisor._refused,
+}
+
+
+def _as_progress(item: object) -> Progress:
+    match item:
+        case [None | str() as boot, str() as client, str() as path, int(sent), int(of), bool(done)]:
+            return Progress(boot, client, path, sent, of, done)
+    raise MalformedPacket("progress that is none")
+
+
+def _as_transfer(item: object) -> Transfer:
+    match item:
+        case [str() as name, str() as client, int(sent), int(of), bool(done), None | str() as error]:
+            return Transfer(name, client, sent, of, done, error)
+    raise MalformedPacket("a transfer that is none")

@@ -1,0 +1,483 @@
+"""A bulk worker: serves /images, /files and /programs on sockets that control hands over.
+
+One process, one epoll, `sendfile` from the page cache; a slow reader costs one descriptor and some hundred
+bytes. The worker answers its own paths and passes a kept-alive connection back to control when it asks for
+another one. `respond` is pure; `Worker` does what it says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from netboot.errors import MalformedPacket, Refused
+from netboot.proc import is_bulk_path
+from netboot.proc.helper import Line, last_resort, served
+from netboot.proc.messages import Message
+from netboot.tree import Opened, Served, split_name
+from netboot.web.http1 import (
+    MAX_HEAD,
+    Head,
+    MalformedHead,
+    Unsatisfiable,
+    parse_head,
+    parse_range,
+    response_head,
+)
+
+CHUNK: Final = 1 << 20
+"""Bytes that one connection gets before the next one has its turn."""
+HEAD_TIME: Final = 10.0
+"""Seconds that a begun request head may take."""
+IDLE_TIME: Final = 60.0
+"""Seconds that a kept-alive connection may ask nothing."""
+STALL_TIME: Final = 120.0
+"""Seconds that a download may stand still before its connection is closed."""
+TICK: Final = 0.5
+_REQUESTS_AT_ONCE: Final = 16  # pipelined requests answered before the next connection has its turn
+_PROGRESS_ITEMS: Final = 100  # per message: they stay far below the message limit
+_METHODS: Final = ("GET", "HEAD")
+_INT: Final = struct.Struct("i")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes out: the head with a short body, then the file's bytes from `start` to before `stop`."""
+
+    status: int
+    head: bytes
+    start: int = 0
+    stop: int = 0
+    keep_alive: bool = True
+
+
+def refusal(head: Head | None, status: int, reason: str) -> Reply:
+    """An answer with a short text instead of a file; HEAD gets its length only (RFC 9110 9.3.2)."""
+    body = f"{reason}\n".encode("utf-8", "replace")
+    keep = head is not None and head.keep_alive and head.length == 0
+    fields = [("Content-Type", "text/plain; charset=utf-8")]
+    if status == 405:
+        fields.append(("Allow", ", ".join(_METHODS)))
+    raw = response_head(status, len(body), keep_alive=keep, fields=fields)
+    return Reply(status, raw if head and head.method == "HEAD" else raw + body, keep_alive=keep)
+
+
+def entity_tag(path: str, file: Opened) -> str:
+    """A strong ETag: by content for a file of an image, by size and time of change for any other."""
+    if file.generation is not None:
+        return f'"{file.generation[:32]}-{path.rpartition("/")[2]}"'
+    return f'"{file.size:x}-{file.mtime_ns:x}"'
+
+
+def respond(head: Head, file: Opened) -> Reply:
+    """The answer to a GET or HEAD of this file (RFC 9110 sections 13 and 14), pure."""
+    tag, changed = entity_tag(head.path, file), http_date(file.mtime_ns // 1_000_000_000)
+    keep = head.keep_alive and head.length == 0
+    fields = [
+        ("Content-Type", "application/octet-stream"),
+        ("ETag", tag),
+        ("Last-Modified", changed),
+        ("Accept-Ranges", "bytes"),
+    ]
+    if _unchanged(head.headers, tag, changed):
+        # Content-Length is what the GET would have had (RFC 9110 8.6)
+        return Reply(304, response_head(304, file.size, keep_alive=keep, fields=fields), keep_alive=keep)
+    wanted = _range(head, tag, changed, file.size)
+    if isinstance(wanted, Unsatisfiable):
+        fields = [("Content-Range", f"bytes */{file.size}"), ("ETag", tag)]
+        return Reply(416, response_head(416, 0, keep_alive=keep, fields=fields), keep_alive=keep)
+    status, start, stop = 200, 0, file.size
+    if wanted is not None:
+        status, start, stop = 206, wanted[0], wanted[1] + 1
+        fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{file.size}"))
+    raw = response_head(status, stop - start, keep_alive=keep, fields=fields)
+    if head.method == "HEAD":
+        start = stop = 0
+    return Reply(status, raw, start, stop, keep)
+
+
+def http_date(seconds: int) -> str:
+    """IMF-fixdate of a time in seconds since the epoch (RFC 9110 5.6.7); the helpers keep the C locale."""
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
+
+
+def _unchanged(headers: Mapping[str, str], tag: str, changed: str) -> bool:
+    if "if-none-match" in headers:
+        tags = [part.strip().removeprefix("W/") for part in headers["if-none-match"].split(",")]
+        return "*" in tags or tag in tags
+    return headers.get("if-modified-since") == changed
+
+
+def _range(head: Head, tag: str, changed: str, size: int) -> tuple[int, int] | Unsatisfiable | None:
+    condition = head.headers.get("if-range")
+    if head.method != "GET" or (condition is not None and condition not in (tag, changed)):
+        return None
+    return parse_range(head.headers.get("range"), size)
+
+
+def open_path(offered: Served, path: str) -> Opened:
+    """Open what a bulk path names; raises Refused with the status to answer."""
+    _, room, *rest = path.split("/", 2)
+    try:
+        parts = split_name(rest[0] if rest else "")
+        if room == "images":
+            return offered.image(parts)
+        if room == "files":
+            return offered.file(parts)
+        if room == "programs" and len(parts) == 1:
+            return offered.program(parts[0])
+    except OSError as error:
+        raise _as_refused(error) from None
+    raise Refused(404, "there is no such file")
+
+
+def _as_refused(error: OSError) -> Refused:
+    if error.errno in (errno.ELOOP, errno.EXDEV):
+        return Refused(403, "a link on the way to this file is not followed")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Refused(403, "this file cannot be read by the helper user")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
+        return Refused(503, f"this file cannot be opened now: {os.strerror(error.errno)}")
+    return Refused(404, "there is no such file")
+
+
+class _Connection:
+    """One client: either collecting a request head, or sending."""
+
+    __slots__ = (
+        "acknowledged", "boot_id", "buffer", "client", "closing", "first", "keep", "offset", "opened", "out",
+        "path", "since", "sock", "stop", "writing",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, head: bytes, boot: str | None, client: str, now: float) -> None:
+        self.sock = sock
+        self.buffer = head
+        self.boot_id = boot
+        self.client = client
+        self.since = now  # when the present state last moved
+        self.first = True  # control chose us for this request: it is never passed back
+        self.out = b""  # answer bytes before the file's
+        self.opened: Opened | None = None
+        self.offset = self.stop = self.acknowledged = 0
+        self.path = ""
+        self.keep = True
+        self.closing = False
+        self.writing = False
+
+    @property
+    def sending(self) -> bool:
+        """An answer is on its way."""
+        return bool(self.out) or self.opened is not None
+
+
+class Worker:
+    """The loop of one bulk process."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._line = Line(channel)
+        self._epoll = select.epoll()
+        self._epoll.register(channel.fileno(), select.EPOLLIN)
+        self._connections: dict[int, _Connection] = {}
+        self._served: Served | None = None
+        self._closed = 0  # connections that ended since we last told control
+        self._draining = False
+        self._terminated = False
+        self._ready_again: dict[int, _Connection] = {}  # hold whole requests: no event will say so
+
+    def run(self) -> None:
+        """Serve until control says drain (or is gone) and the last running download has ended."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        self._line.tell("ready", {})
+        next_tick = time.monotonic() + TICK
+        while not (self._draining and not self._connections):
+            timeout = 0.0 if self._ready_again else max(0.0, next_tick - time.monotonic())
+            for fd, events in self._epoll.poll(timeout if self._connections or self._closed else TICK * 4):
+                self._event(fd, events)
+            again, self._ready_again = self._ready_again, {}
+            for connection in again.values():
+                self._advance(connection)
+            now = time.monotonic()
+            if now >= next_tick:
+                self._tick(now)
+                next_tick = now + TICK
+            if self._terminated:
+                self._drain()
+        self._tick(time.monotonic())
+
+    def _terminate(self, *_: object) -> None:
+        self._terminated = True
+
+    # --- control -------------------------------------------------------------------------------------
+
+    def _event(self, fd: int, events: int) -> None:
+        if fd == self._line.fileno():
+            self._hear()
+        elif connection := self._connections.get(fd):
+            if events & (select.EPOLLHUP | select.EPOLLERR):
+                self._close(connection)
+            else:
+                self._advance(connection)
+
+    def _hear(self) -> None:
+        while (message := self._line.receive()) is not None:
+            if message.op == "connection" and len(message.fds) == 1:
+                self._adopt(message)
+                continue
+            message.close()
+            self._obey(message)
+        if self._line.gone:
+            self._epoll.unregister(self._line.fileno())
+            self._drain()
+
+    def _obey(self, message: Message) -> None:
+        if message.op == "configure":
+            self._served = served(message)
+        elif message.op == "drain":
+            self._drain()
+        elif message.op == "modules":
+            names = ",".join(sorted(sys.modules))
+            self._line.tell("modules", {}, blob=names.encode())
+
+    def _adopt(self, message: Message) -> None:
+        sock = socket.socket(fileno=message.fds[0])
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):  # an answer's last bytes wait for nothing
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = _Connection(
+            sock,
+            message.blob,
+            message.optional_text("boot_id", limit=256),
+            message.text("client", limit=64),
+            time.monotonic(),
+        )
+        self._connections[sock.fileno()] = connection
+        self._epoll.register(sock.fileno(), select.EPOLLIN)
+        if self._draining:
+            self._close(connection)
+        else:
+            self._advance(connection)
+
+    def _drain(self) -> None:
+        """Take nothing new; let running downloads finish; idle connections end now."""
+        if not self._draining:
+            self._draining = True
+            last_resort()
+            for connection in list(self._connections.values()):
+                connection.closing = True
+                if not connection.sending:
+                    self._close(connection)
+
+    # --- one connection ------------------------------------------------------------------------------
+
+    def _advance(self, connection: _Connection) -> None:
+        """Go on with a connection as far as it goes without waiting, but not longer than its turn."""
+        try:
+            for _ in range(_REQUESTS_AT_ONCE):
+                if connection.sending and not self._send(connection):
+                    return
+                if not self._next_request(connection):
+                    return
+            self._ready_again[connection.sock.fileno()] = connection
+        except OSError:
+            self._close(connection)
+
+    def _next_request(self, connection: _Connection) -> bool:
+        """Begin the next request; False when there is none yet, or the connection is no longer ours."""
+        try:
+            head = parse_head(connection.buffer) if connection.buffer else None
+            while head is None:
+                data = self._read(connection)
+                if not data:
+                    return False
+                connection.buffer += data
+                head = parse_head(connection.buffer)
+        except MalformedHead as error:
+            self._refused("bad-request", str(error), connection)
+            self._reply(connection, refusal(None, error.status, str(error)), None)
+            return True
+        if not connection.first and not is_bulk_path(head.path):
+            self._give_back(connection)
+            return False
+        connection.first = False
+        connection.buffer = connection.buffer[head.size :]
+        connection.path = head.path
+        reply, opened = self._answer(head, connection)
+        self._reply(connection, reply, opened)
+        return True
+
+    def _read(self, connection: _Connection) -> bytes:
+        """More of the request head; empty when there is nothing now, or the connection was closed."""
+        try:
+            data = connection.sock.recv(MAX_HEAD + 1 - len(connection.buffer))
+        except BlockingIOError:
+            return b""
+        if not data:
+            self._close(connection)
+        elif not connection.buffer:  # a head has HEAD_TIME from its first byte, however it trickles
+            connection.since = time.monotonic()
+        return data
+
+    def _answer(self, head: Head, connection: _Connection) -> tuple[Reply, Opened | None]:
+        if head.method not in _METHODS:
+            return refusal(head, 405, f"{head.method} is not taken here, only GET and HEAD"), None
+        if self._served is None:
+            return refusal(head, 503, "this worker is not configured yet; ask again"), None
+        try:
+            opened = open_path(self._served, head.path)
+        except Refused as error:
+            if error.status != 404:
+                self._refused("http-refused", f"{head.path[:200]!r}: {error.reason}", connection)
+            return refusal(head, error.status, error.reason), None
+        reply = respond(head, opened)
+        if reply.start == reply.stop:
+            os.close(opened.fd)
+            return reply, None
+        return reply, opened
+
+    def _reply(self, connection: _Connection, reply: Reply, opened: Opened | None) -> None:
+        connection.out = reply.head
+        connection.opened = opened
+        connection.offset = connection.acknowledged = reply.start
+        connection.stop = reply.stop
+        connection.keep = reply.keep_alive
+        connection.since = time.monotonic()
+
+    def _send(self, connection: _Connection) -> bool:
+        """Send on; True when the answer is complete and the connection stays for another request."""
+        try:
+            if connection.out:
+                more = socket.MSG_MORE if connection.opened else 0
+                sent = connection.sock.send(connection.out, more)
+                connection.out = connection.out[sent:]
+            complete = not connection.out and self._send_file(connection)
+        except BlockingIOError:
+            complete = False
+        if not complete:
+            self._want(connection, writing=True)
+            return False
+        if not connection.keep or connection.closing:
+            self._finish_close(connection)
+            return False
+        self._want(connection, writing=False)
+        return True
+
+    def _send_file(self, connection: _Connection) -> bool:
+        """One turn of this download; True when its last byte was given to the kernel (or there is none)."""
+        if connection.opened is None:
+            return True
+        left, file = connection.stop - connection.offset, connection.opened.fd
+        sent = os.sendfile(connection.sock.fileno(), file, connection.offset, min(CHUNK, left))
+        if sent == 0:
+            raise OSError(errno.EIO, "the file became shorter while it was sent")
+        connection.offset += sent
+        connection.since = time.monotonic()
+        if connection.offset < connection.stop:
+            return False
+        self._end_download(connection)
+        return True
+
+    def _end_download(self, connection: _Connection) -> None:
+        """Close the file and tell how far it came."""
+        if connection.opened is not None:
+            self._line.owe("progress", {"items": [self._progress(connection, done=True)]})
+            os.close(connection.opened.fd)
+            connection.opened = None
+
+    def _progress(self, connection: _Connection, *, done: bool) -> list[object]:
+        assert connection.opened is not None
+        whole = done and connection.offset == connection.stop
+        sent = connection.offset if whole else _acknowledged(connection)
+        return [connection.boot_id, connection.client, connection.path, sent, connection.opened.size, done]
+
+    def _want(self, connection: _Connection, *, writing: bool) -> None:
+        if connection.writing != writing:
+            connection.writing = writing
+            self._epoll.modify(connection.sock.fileno(), select.EPOLLOUT if writing else select.EPOLLIN)
+
+    def _give_back(self, connection: _Connection) -> None:
+        """The next request is control's: pass the socket back with the bytes already read."""
+        self._forget(connection)
+        body = {"client": connection.client}
+        if self._line.tell("return", body, blob=connection.buffer, fds=(connection.sock.fileno(),)):
+            connection.sock.close()
+            return
+        self._closed += 1
+        connection.sock.close()  # control is away: the client connects anew and finds it there
+
+    def _finish_close(self, connection: _Connection) -> None:
+        """Close after a complete answer; unread bytes of a body must not turn it into a reset."""
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_WR)
+            connection.sock.recv(65536)
+        self._close(connection)
+
+    def _close(self, connection: _Connection) -> None:
+        if connection.sock.fileno() in self._connections:
+            self._end_download(connection)
+            self._forget(connection)
+            connection.sock.close()
+            self._closed += 1
+
+    def _forget(self, connection: _Connection) -> None:
+        fd = connection.sock.fileno()
+        self._epoll.unregister(fd)
+        del self._connections[fd]
+        self._ready_again.pop(fd, None)
+
+    def _refused(self, kind: str, text: str, connection: _Connection) -> None:
+        self._line.tell("refused", {"kind": kind, "text": text, "source": connection.client})
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> None:
+        for connection in [c for c in self._connections.values() if now - c.since > _patience(c)]:
+            self._close(connection)
+        running = [self._progress(c, done=False) for c in self._connections.values() if c.opened]
+        for items in _batches(running):
+            self._line.tell("progress", {"items": items})
+        self._line.flush()
+        if self._closed and self._line.tell("closed", {"count": self._closed}):
+            self._closed = 0
+
+
+def _acknowledged(connection: _Connection) -> int:
+    """The highest byte that the client's kernel has acknowledged: what we gave ours, less its queue."""
+    try:
+        raw = fcntl.ioctl(connection.sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        raw = bytes(4)
+    (queued,) = _INT.unpack(raw)
+    acknowledged: int = max(connection.acknowledged, connection.offset - queued)
+    if acknowledged > connection.acknowledged:
+        connection.acknowledged = acknowledged
+        connection.since = time.monotonic()  # it moves, however slowly
+    return acknowledged
+
+
+def _patience(connection: _Connection) -> float:
+    if connection.sending:
+        return STALL_TIME
+    return HEAD_TIME if connection.buffer else IDLE_TIME
+
+
+def _batches(items: list[list[object]]) -> Iterator[list[list[object]]]:
+    for start in range(0, len(items), _PROGRESS_ITEMS):
+        yield items[start : start + _PROGRESS_ITEMS]
+
+
+def main(channel: socket.socket) -> None:
+    """The forker's entry: be a bulk worker on this channel until the end."""
+    with contextlib.suppress(MalformedPacket):  # control speaks another language: nothing left to do
+        Worker(channel).run()
