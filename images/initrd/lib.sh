@@ -1,0 +1,301 @@
+# shellcheck shell=sh disable=SC3043
+# Shared by the initrd and by the node agent: console, values, HTTP, reports.
+#
+# POSIX sh plus `local`; runs in busybox sh and in dash. Every external tool used here is a busybox applet, for the
+# initrd has nothing else. HTTP exchanges go through `nc`, because busybox `wget` throws the body of an error answer
+# away, and that body is the reason that the person in front of the machine must read.
+
+NB_RUN="${NB_RUN:-/run/netboot}"
+NB_SYS="${NB_SYS:-/sys}"
+NB_PROC="${NB_PROC:-/proc}"
+NB_HTTP_TIMEOUT="${NB_HTTP_TIMEOUT:-15}"
+# A whole answer is held in RAM; a configuration carries files of the operator, nothing larger.
+NB_HTTP_LIMIT="${NB_HTTP_LIMIT:-67108864}"
+
+# --- console ---------------------------------------------------------------------------------------------------
+
+# The kernel's consoles: somebody may look at the screen while another looks at the serial line.
+nb_consoles() {
+	local name
+	if [ -n "${NB_CONSOLES:-}" ]; then
+		printf '%s\n' "$NB_CONSOLES"
+		return 0
+	fi
+	for name in $(cat "$NB_SYS/class/tty/console/active" 2>/dev/null); do
+		[ -w "/dev/$name" ] && printf '/dev/%s\n' "$name"
+	done
+	return 0
+}
+
+# nb_print TEXT: write TEXT (escapes expanded by the caller) to each console.
+nb_print() {
+	local console seen=
+	for console in $(nb_consoles); do
+		seen=1
+		printf '%s' "$1" 2>/dev/null >>"$console" || true
+	done
+	[ -n "$seen" ] || printf '%s' "$1"
+}
+
+NB_NEWLINE='
+'
+NB_RETURN="$(printf '\r')"
+
+# Serial lines want a carriage return too: the kernel's tty adds it only where a terminal was set up.
+say() { nb_print "${NB_RETURN}netboot: $*${NB_RETURN}${NB_NEWLINE}"; }
+
+# nb_step NAME TEXT: one line for people and for whatever reads the serial line.
+nb_step() { say "step $1: $2"; }
+
+# nb_clean: standard input without control characters, bounded; what came from the network is shown through this.
+nb_clean() { head -c 2000 | tr '\n\t\r' '   ' | tr -cd '\040-\176'; }
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+# nb_put NAME VALUE: one value per file under /run/netboot, readable by root only.
+nb_put() {
+	(umask 077 && printf '%s\n' "$2" >"$NB_RUN/.$1.new") && mv "$NB_RUN/.$1.new" "$NB_RUN/$1"
+}
+
+# nb_get NAME: print the value, nothing when it is not there.
+nb_get() { [ ! -f "$NB_RUN/$1" ] || cat "$NB_RUN/$1"; }
+
+# nb_parameter NAME: value of NAME=... on the kernel command line; the last one wins, as in the kernel.
+nb_parameter() {
+	local word value='' found=1
+	# Words of the command line are split on blanks on purpose; globbing is off meanwhile.
+	set -f
+	# shellcheck disable=SC2013
+	for word in $(cat "$NB_PROC/cmdline"); do
+		case "$word" in
+		"$1="*) value="${word#*=}" found=0 ;;
+		"$1") value=1 found=0 ;;
+		esac
+	done
+	set +f
+	printf '%s' "$value"
+	return "$found"
+}
+
+# nb_match VALUE ERE: does the whole VALUE (one line) match?
+nb_match() {
+	case "$1" in *"$NB_NEWLINE"*) return 1 ;; esac
+	printf '%s\n' "$1" | grep -Eqx -- "$2"
+}
+
+# The node's name goes into files and commands: RFC 1123 labels, at most 253 characters.
+nb_is_name() {
+	[ "${#1}" -le 253 ] && nb_match "$1" '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*'
+}
+nb_is_mac() { nb_match "$1" '([0-9a-f]{2}:){5}[0-9a-f]{2}'; }
+nb_is_sha256() { nb_match "$1" '[0-9a-f]{64}'; }
+nb_is_number() { nb_match "$1" '[0-9]{1,15}'; }
+nb_is_url() { nb_match "$1" 'http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%+:@-]*)?'; }
+nb_is_ipv4() {
+	nb_match "$1" '((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+}
+
+# nb_seconds: seconds since the machine started; unlike the clock it never jumps.
+nb_seconds() { cut -d. -f1 "$NB_PROC/uptime"; }
+
+# nb_random BELOW: a number from 0 to BELOW-1.
+nb_random() {
+	local number
+	number="$(od -An -N2 -tu2 /dev/urandom 2>/dev/null | tr -cd '0-9')"
+	echo $((${number:-0} % $1))
+}
+
+# nb_backoff ATTEMPT: sleep 1, 2, 4, 8, 8 ... seconds plus up to as much again, so that a rack does not knock in step.
+nb_backoff() {
+	local base=1 count="$1"
+	while [ "$count" -gt 1 ] && [ "$base" -lt 8 ]; do
+		base=$((base * 2))
+		count=$((count - 1))
+	done
+	sleep $((base + $(nb_random $((base + 1)))))
+}
+
+# --- JSON ------------------------------------------------------------------------------------------------------
+
+# json_string: standard input as a JSON string with its quotes; line ends become \n, other control characters go.
+json_string() {
+	printf '"'
+	tr -d '\000-\010\013-\037\177' | sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/	/\\t/g' |
+		awk 'NR > 1 { printf "\\n" } { printf "%s", $0 }'
+	printf '"'
+}
+
+# json_value NAME <TEXT: a string value of a flat JSON object; nothing when it is not there.
+json_value() { tr '\n' ' ' | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p'; }
+
+# --- HTTP ------------------------------------------------------------------------------------------------------
+
+# nb_url_split URL: set URL_HOST, URL_PORT, URL_PATH, URL_AUTHORITY.
+nb_url_split() {
+	local rest="${1#http://}"
+	URL_AUTHORITY="${rest%%/*}"
+	case "$rest" in */*) URL_PATH="/${rest#*/}" ;; *) URL_PATH=/ ;; esac
+	case "$URL_AUTHORITY" in
+	\[*\]:*) URL_HOST="${URL_AUTHORITY#\[}" URL_HOST="${URL_HOST%%\]*}" URL_PORT="${URL_AUTHORITY##*:}" ;;
+	\[*\]) URL_HOST="${URL_AUTHORITY#\[}" URL_HOST="${URL_HOST%\]}" URL_PORT=80 ;;
+	*:*) URL_HOST="${URL_AUTHORITY%%:*}" URL_PORT="${URL_AUTHORITY##*:}" ;;
+	*) URL_HOST="$URL_AUTHORITY" URL_PORT=80 ;;
+	esac
+}
+
+# http_request METHOD URL TYPE BODY_FILE OUT: one exchange; TYPE and BODY_FILE may be empty. The answer's body goes to
+# OUT; HTTP_STATUS, HTTP_RETRY_AFTER and HTTP_DATE are set. Status 1 and HTTP_ERROR when no whole answer came.
+# NB_AUTHORIZATION, when set, is the bearer token.
+http_request() {
+	local method="$1" url="$2" type="$3" body="$4" out="$5" work length=0 status=0
+	HTTP_STATUS='' HTTP_RETRY_AFTER='' HTTP_DATE='' HTTP_ERROR=''
+	if ! nb_is_url "$url"; then
+		HTTP_ERROR="the address '$(printf '%s' "$url" | nb_clean)' is not an http:// URL"
+		return 1
+	fi
+	nb_url_split "$url"
+	work="$(mktemp -d "$NB_RUN/.http.XXXXXX")" || {
+		HTTP_ERROR="no room left in $NB_RUN"
+		return 1
+	}
+	[ -z "$body" ] || length="$(stat -c %s "$body")"
+	{
+		printf '%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nUser-Agent: netboot-node\r\n' \
+			"$method" "$URL_PATH" "$URL_AUTHORITY"
+		[ -z "${NB_AUTHORIZATION:-}" ] || printf 'Authorization: Bearer %s\r\n' "$NB_AUTHORIZATION"
+		[ -z "$body" ] || printf 'Content-Type: %s\r\nContent-Length: %s\r\n' "$type" "$length"
+		printf '\r\n'
+		[ -z "$body" ] || cat "$body"
+	} >"$work/request"
+	# nc closes its sending side at the end of its input, which many servers take for a client that went away. So its
+	# input is a pipe that this shell keeps open; a request is smaller than a pipe's 64 KiB.
+	mkfifo "$work/pipe"
+	exec 9<>"$work/pipe"
+	cat "$work/request" >&9
+	{
+		timeout "$NB_HTTP_TIMEOUT" busybox nc "$URL_HOST" "$URL_PORT" <&9 2>"$work/error" 9>&-
+		echo $? >"$work/status"
+	} | head -c "$NB_HTTP_LIMIT" >"$work/answer"
+	exec 9>&-
+	status="$(cat "$work/status")"
+	http_answer "$work/answer" "$out" || HTTP_ERROR="$(http_failure "$status" "$work")"
+	rm -rf "$work"
+	[ -z "$HTTP_ERROR" ]
+}
+
+# http_failure NC_STATUS DIRECTORY: say in words why no whole answer came.
+http_failure() {
+	case "$1" in
+	124 | 143) printf 'no answer from %s within %s s' "$URL_AUTHORITY" "$NB_HTTP_TIMEOUT" ;;
+	0) printf 'the answer of %s was cut off or is not HTTP' "$URL_AUTHORITY" ;;
+	*) printf '%s: %s' "$URL_AUTHORITY" "$(nb_clean <"$2/error")" ;;
+	esac
+}
+
+# http_answer ANSWER OUT: split head and body. The shell's `read` takes byte by byte, so `cat` begins at the body.
+http_answer() {
+	local line length='' name value count=0
+	[ -s "$1" ] || return 1
+	{
+		IFS= read -r line || return 1
+		line="${line%"$NB_RETURN"}"
+		nb_match "$line" 'HTTP/1\.[01] [1-5][0-9][0-9]( .*)?' || return 1
+		HTTP_STATUS="$(printf '%s' "$line" | cut -d' ' -f2)"
+		while IFS= read -r line; do
+			line="${line%"$NB_RETURN"}"
+			[ -n "$line" ] || break
+			count=$((count + 1))
+			[ "$count" -le 100 ] || return 1
+			name="$(printf '%s' "${line%%:*}" | tr 'A-Z' 'a-z')"
+			value="${line#*:}"
+			value="${value# }"
+			case "$name" in
+			content-length) length="$value" ;;
+			retry-after) HTTP_RETRY_AFTER="$value" ;;
+			date) HTTP_DATE="$value" ;;
+			transfer-encoding) return 1 ;;
+			esac
+		done
+		cat >"$2"
+	} <"$1"
+	[ -n "$length" ] || return 0
+	nb_is_number "$length" && [ "$(stat -c %s "$2")" -eq "$length" ]
+}
+
+# nb_retry_after: seconds to wait that a 503 asked for, from 1 to 60.
+nb_retry_after() {
+	local seconds="${HTTP_RETRY_AFTER:-2}"
+	nb_is_number "$seconds" || seconds=5
+	[ "$seconds" -ge 1 ] || seconds=1
+	[ "$seconds" -le 60 ] || seconds=60
+	echo "$seconds"
+}
+
+# --- reports ---------------------------------------------------------------------------------------------------
+
+# nb_report STEP BYTES OF DETAIL FAILED: tell the appliance once; BYTES and OF may be empty. Never ends a boot itself.
+nb_report() {
+	local session file answer status=0
+	session="$(nb_get session)"
+	[ -n "$session" ] || return 1
+	file="$(mktemp "$NB_RUN/.report.XXXXXX")" || return 1
+	answer="$file.answer"
+	printf '{"step":"%s","at":%s,"bytes":%s,"of":%s,"detail":%s,"failed":%s}' "$1" "$(date +%s)" \
+		"${2:-null}" "${3:-null}" "$(printf '%s' "$4" | head -c 1900 | json_string)" "${5:-false}" >"$file"
+	NB_AUTHORIZATION="$session" NB_HTTP_TIMEOUT=5 \
+		http_request POST "$(nb_get server)/boot/report" application/json "$file" "$answer" || status=1
+	[ "$HTTP_STATUS" = 204 ] || [ "$HTTP_STATUS" = 200 ] || status=1
+	rm -f "$file" "$answer"
+	return "$status"
+}
+
+# nb_report_surely ...: the end of a step is worth some patience, for the appliance may be restarting.
+nb_report_surely() {
+	local attempt=1
+	while ! nb_report "$@"; do
+		case "$HTTP_STATUS" in 4*) return 1 ;; esac
+		[ -n "$(nb_get session)" ] && [ "$attempt" -lt "${NB_REPORT_ATTEMPTS:-6}" ] || return 1
+		nb_backoff "$attempt"
+		attempt=$((attempt + 1))
+	done
+}
+
+# nb_log FILE: send the last 32 KiB of a text file to the appliance's log of this boot; best effort.
+nb_log() {
+	local session file
+	session="$(nb_get session)"
+	[ -n "$session" ] && [ -s "$1" ] || return 0
+	file="$(mktemp "$NB_RUN/.log.XXXXXX")" || return 0
+	tail -c 32768 "$1" | tr -d '\000-\010\013-\037\177' >"$file"
+	NB_AUTHORIZATION="$session" NB_HTTP_TIMEOUT=5 \
+		http_request POST "$(nb_get server)/boot/log" text/plain "$file" "$file.answer" || true
+	rm -f "$file" "$file.answer"
+}
+
+# --- the end of a boot that did not work ------------------------------------------------------------------------
+
+# nb_fail STEP TEXT: report, say why and what to do, then a shell or a restart. STEP `claim` cannot be reported.
+nb_fail() {
+	local wait
+	say "FAILED at step $1: $2"
+	case "$1" in
+	squashfs | config | network_script | join) nb_report_surely "$1" '' '' "$2" true || say "the appliance could not be told" ;;
+	esac
+	if [ "$(nb_parameter netboot.debug_shell)" = 1 ]; then
+		say "netboot.debug_shell=1: a shell follows; leave it with 'exit' to restart the machine"
+		nb_shell
+	fi
+	wait="$(nb_parameter netboot.reboot_after)" || wait="${NB_FAIL_WAIT:-30}"
+	nb_is_number "$wait" || wait=30
+	say "what to do: read the reason above and the boot's timeline on the appliance (netboot boot show). Restarting in $wait s."
+	sleep "$wait"
+	nb_reboot
+}
+
+nb_shell() { setsid cttyhack sh </dev/console >/dev/console 2>&1 || sh </dev/console >/dev/console 2>&1; }
+
+nb_reboot() {
+	sync
+	${NB_REBOOT:-reboot -f}
+	exit 1
+}
