@@ -39,9 +39,10 @@ def _path_in(line: str) -> str | None:
 
 
 def make_tree(root: Path, folders: Iterable[str]) -> None:
-    """The folders of a root, with / merged into /usr as on Debian."""
-    for folder in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", *folders):
+    """The folders of a root, with / merged into /usr as on Debian, and sbin into bin."""
+    for folder in ("usr/bin", "usr/lib", "usr/lib64", *folders):
         (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "usr/sbin").symlink_to("bin")
     for name in ("bin", "sbin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
 
