@@ -148,7 +148,7 @@ def open_endpoint(name: str, port: int = 67) -> Endpoint:
 
 
 def _bound(name: str, port: int) -> socket.socket:
-    """The UDP socket. No SO_REUSEADDR: two DHCP servers on one port would both answer, and nobody be told."""
+    """The UDP socket; without SO_REUSEADDR, so that a second DHCP server on the port is noticed."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -174,7 +174,7 @@ def _cannot_bind(name: str, port: int, error: OSError) -> StartError:
 
 
 def _grow_receive_buffer(udp: socket.socket) -> None:
-    """A rack that powers on at once sends faster than we answer; what does not fit waits for retransmission."""
+    """A rack that powers on at once sends faster than we answer for a moment."""
     force = getattr(socket, "SO_RCVBUFFORCE", 33)
     try:
         udp.setsockopt(socket.SOL_SOCKET, force, _RECEIVE_BUFFER)

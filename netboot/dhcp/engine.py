@@ -186,7 +186,7 @@ def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, 
 
 
 def state_of(request: Packet) -> State:
-    """In which state a client sends this REQUEST; one without options 50, 54 and ciaddr counts as selecting."""
+    """In which state this REQUEST was sent; one without options 50, 54 and ciaddr counts as selecting."""
     if request.u32(54) is not None:
         return State.SELECTING
     if request.ciaddr:

@@ -1,0 +1,486 @@
+"""The DHCP server: gathers facts, lets the engine decide, claims the lease, sends (in this order).
+
+Sockets are drained by `add_reader`. The work on a datagram runs at once until it has to wait for the
+store, and only then becomes a task: lookups in memory and OFFERs cost none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any, Protocol
+
+from netboot.dhcp import engine
+from netboot.dhcp.engine import Claim, Facts, Reply, Silence
+from netboot.dhcp.options import client_of
+from netboot.dhcp.pool import Addresses, addresses_of
+from netboot.dhcp.profile import Profile, profile_of
+from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
+from netboot.dhcp.wire import Kind, Op, Packet, decode
+from netboot.errors import MalformedPacket, StoreError
+from netboot.events import Boots, Journal
+from netboot.model.boot import Boot
+from netboot.model.inventory import Inventory, Network, NoMatch
+from netboot.model.lease import Lease
+from netboot.model.machine import Client, Mac, Speaker
+from netboot.store import LeaseStore
+
+BATCH = 64
+"""Datagrams taken per wake-up, so that other work of the loop gets its turn."""
+
+IN_FLIGHT = 4096
+"""Requests that may wait for the store at once; more are dropped, their clients ask again."""
+
+ATTEMPTS = 4
+"""How often facts are gathered for one request when others are faster at its lease."""
+
+PROBES = 4096
+"""Addresses looked at for one new machine at most; where one was found that may be taken over, fewer."""
+
+PROBES_FOR_UNUSED = 256
+
+OFFER_STANDS = 10.0
+"""Seconds for which an offered address is offered to nobody else, where there is another one."""
+
+DECLINE_RESTS = 3600.0
+"""Seconds for which a declined dynamic address is given to nobody."""
+
+DECLINES = 3
+"""Declines believed per machine and `DECLINE_RESTS`."""
+
+_KEPT_MACHINES = 10_000
+_KEPT_OFFERS = 4096
+_KEPT_DECLINERS = 4096
+
+
+class Port(Protocol):
+    """What the server needs of an interface; `net.Endpoint` is one."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name."""
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """Our addresses there."""
+
+    def fileno(self) -> int:
+        """The socket that becomes readable."""
+
+    def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
+        """Datagrams that wait, with their sources."""
+
+    def unicast(self, payload: bytes, to: IPv4Address, port: int, source: IPv4Address) -> None:
+        """Send a datagram."""
+
+    def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
+        """Send to one card."""
+
+    def broadcast(self, payload: bytes, source: IPv4Address) -> None:
+        """Send to the link."""
+
+
+@dataclass(slots=True)
+class _Site:
+    """One snapshot of the inventory and what was made of it; a reload makes another."""
+
+    inventory: Inventory
+    ours: frozenset[int]
+    pools: dict[str, Addresses] = field(default_factory=dict)
+    profiles: dict[tuple[object, ...], Profile | NoMatch] = field(default_factory=dict)
+    exhausted: dict[str, float] = field(default_factory=dict)
+    """Networks without a free address, until when nobody looks again."""
+
+
+class DhcpServer:
+    """Answers DHCP on the endpoints that `run` is given."""
+
+    def __init__(
+        self,
+        *,
+        inventory: Callable[[], Inventory],
+        leases: LeaseStore,
+        boots: Boots,
+        journal: Journal,
+        clock: Callable[[], float],
+        boot_port: int,
+    ) -> None:
+        self.on_boot: list[Callable[[Boot], None]] = []
+        """Called with each boot that a DISCOVER opens."""
+        self.signs_of_life: list[Callable[[Lease], bool]] = []
+        """Further reasons not to give an address away: a Node object of that name, an answer to a probe."""
+        self.counters: Counter[str] = Counter()
+        """Messages by kind, in lower case: discover, offer, request, ack, nak, ..."""
+        self._inventory = inventory
+        self._leases = leases
+        self._boots = boots
+        self._journal = journal
+        self._clock = clock
+        self._boot_port = boot_port
+        self._ports: tuple[Port, ...] = ()
+        self._site: _Site | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._in_flight = 0
+        self._offered: OrderedDict[int, tuple[str, float]] = OrderedDict()
+        self._resting: dict[int, float] = {}
+        self._decliners: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    async def run(self, endpoints: Sequence[Port]) -> None:
+        """Answer until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._ports = tuple(endpoints)
+        self._site = None
+        async with asyncio.TaskGroup() as self._group:
+            for endpoint in endpoints:
+                loop.add_reader(endpoint.fileno(), self._drain, endpoint)
+            try:
+                await loop.create_future()
+            finally:
+                for endpoint in endpoints:
+                    loop.remove_reader(endpoint.fileno())
+
+    def _drain(self, port: Port) -> None:
+        for data, source in port.receive(BATCH):
+            if self._in_flight >= IN_FLIGHT:
+                self._journal.refused(
+                    "dhcp_overload", "the store is too slow: requests are dropped", source=""
+                )
+                return
+            self._start(self.handle(data, source, port))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as far as it goes without waiting; what is left of it becomes a task."""
+        try:
+            waiting = work.send(None)
+        except StopIteration:
+            return
+        assert self._group is not None
+        self._group.create_task(self._continue(work, waiting))
+
+    async def _continue(self, work: Coroutine[Any, Any, None], waiting: object) -> None:
+        self._in_flight += 1
+        try:
+            await _Rest(work, waiting)
+        finally:
+            self._in_flight -= 1
+
+    async def handle(self, data: bytes, source: str, port: Port) -> None:
+        """Answer one datagram. Never raises: what goes wrong with it is counted and reported."""
+        try:
+            await self._answer(data, source, port)
+        except MalformedPacket as error:
+            self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=source)
+        except StoreError as error:
+            text = f"no lease can be written, so that undeclared machines get no address: {error}"
+            self._journal.refused("dhcp_store_failed", text, source=port.name)
+        except OSError as error:
+            self._journal.refused("dhcp_send_failed", f"on {port.name}: {error}", source=port.name)
+        except Exception as error:  # noqa: BLE001  # one datagram must not end the server
+            self._journal.refused("dhcp_internal_error", f"{type(error).__name__}: {error}", source=source)
+
+    async def _answer(self, data: bytes, source: str, port: Port) -> None:
+        packet = decode(data)
+        kind = packet.kind
+        if packet.op != Op.REQUEST:
+            raise MalformedPacket("a server's reply on the server's port")
+        if kind is None:
+            self.counters["ignored"] += 1  # BOOTP, and messages that are not for us
+            return
+        self.counters[kind.name.lower()] += 1
+        if 82 in packet.options and not packet.giaddr:
+            raise MalformedPacket("relay agent information (option 82) without a relay agent")
+        client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
+        profile = self._profile(packet, kind, client, port)
+        if isinstance(profile, NoMatch):
+            text = f"{client.mac} on {port.name} is not answered: {profile.reason}"
+            self._journal.refused("dhcp_no_match", text, source=client.mac)
+            return
+        await self._converse(packet, kind, client, profile, port)
+
+    async def _converse(
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port
+    ) -> None:
+        """Gather, decide, claim, send; a lost claim gathers again."""
+        now = self._clock()
+        boot = self._boot(kind, client, profile, now)
+        for _ in range(ATTEMPTS):
+            facts = await self._gather(packet, kind, client, profile, boot, now)
+            outcome = engine.respond(packet, client, profile, facts, now)
+            if not isinstance(outcome, Reply):
+                await self._no_reply(outcome, client, profile, now)
+                return
+            if outcome.claim is not None and not await self._claim(outcome.claim, profile):
+                continue
+            self._send(outcome, profile, port)
+            self._record(outcome, client, profile, boot, now)
+            return
+        text = f"{profile.assignment.name}: others were faster at its lease {ATTEMPTS} times"
+        self._journal.refused("dhcp_claim_lost", text, source=client.mac)
+
+    def _profile(self, packet: Packet, kind: Kind, client: Client, port: Port) -> Profile | NoMatch:
+        """The machine's profile as seen from where its packet came from, made once per snapshot."""
+        site = self._present_site()
+        routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
+        key = (client.mac, port.name, packet.giaddr, routed)
+        found = site.profiles.get(key)
+        if found is None:
+            if len(site.profiles) >= _KEPT_MACHINES:
+                site.profiles.clear()
+            found = site.profiles[key] = self._make_profile(site, client, routed, port)
+        return found
+
+    def _present_site(self) -> _Site:
+        inventory = self._inventory()
+        if self._site is None or self._site.inventory is not inventory:
+            own = (a for port in self._ports for a in port.addresses)
+            named = (n.address for n in inventory.networks.values() if n.address is not None)
+            self._site = _Site(inventory, frozenset(map(int, itertools.chain(own, named))))
+        return self._site
+
+    def _make_profile(self, site: _Site, client: Client, routed: int, port: Port) -> Profile | NoMatch:
+        networks = self._networks(site.inventory, client, routed, port)
+        found = site.inventory.match(client, networks)
+        if isinstance(found, NoMatch):
+            return found
+        network = found.network
+        if network.mode != "server":
+            return NoMatch(f"network {network.name} is in {network.mode} mode")
+        server = _server_address(network, port)
+        if server is None:
+            return NoMatch(f"{port.name} has no IPv4 address to answer from")
+        if network.name not in site.pools:
+            site.pools[network.name] = addresses_of(network, site.ours, site.inventory.reserved)
+        profile = profile_of(found, client.mac, server, self._boot_port, site.pools[network.name])
+        for reason in profile.skipped:
+            self._journal.refused("dhcp_bad_option", f"{found.name}: {reason}", source=reason)
+        return profile
+
+    def _networks(self, inventory: Inventory, client: Client, routed: int, port: Port) -> tuple[Network, ...]:
+        """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar."""
+        if client.giaddr is not None:
+            return inventory.network_of(interface=None, giaddr=client.giaddr)
+        here = inventory.network_of(interface=port.name, giaddr=None)
+        if not routed:
+            return here
+        address = IPv4Address(routed)
+        there = inventory.network_of(interface=None, giaddr=address)
+        return (*there, *(network for network in here if network not in there))
+
+    def _boot(self, kind: Kind, client: Client, profile: Profile, now: float) -> Boot | None:
+        """The machine's newest boot; a DISCOVER of firmware opens one where it is time to.
+
+        A REQUEST of firmware without any boot belongs to one that was lost when we were restarted.
+        """
+        assignment = profile.assignment
+        current = self._boots.of_node(assignment.name)
+        opens = kind is Kind.DISCOVER or (kind is Kind.REQUEST and current is None)
+        if client.speaker is Speaker.SYSTEM or not opens:
+            return current
+        boot = self._boots.discovered(
+            client.mac, node=assignment.name, cluster=assignment.cluster.name, now=now
+        )
+        if current is None or boot.id != current.id:
+            for observer in self.on_boot:
+                observer(boot)
+        return boot
+
+    async def _gather(
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, boot: Boot | None, now: float
+    ) -> Facts:
+        """Everything the engine wants to know. Raises StoreError, but not for a declared address."""
+        ours = self._present_site().ours
+        try:
+            lease = await self._leases.lease_of(profile.holder, profile.network.name)
+            address, occupant = await self._address(packet, kind, client, profile, lease, now)
+        except StoreError:
+            if profile.reserved is None:
+                raise
+            return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
+        occupied = self._occupied(occupant, profile, now)
+        return Facts(address, lease, occupant, occupied, boot, ours)
+
+    async def _address(
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, lease: Lease | None, now: float
+    ) -> tuple[IPv4Address | None, Lease | None]:
+        """The address that the request is about, and who was last given it."""
+        number = engine.subject(packet, kind, profile, lease)
+        if number is not None and lease is not None and int(lease.address) == number:
+            if profile.reserved is not None or kind is not Kind.DISCOVER or not self._rests(number, now):
+                return lease.address, lease
+            number = None
+        if number is not None:
+            address = IPv4Address(number)
+            occupant = await self._leases.lease_at(address)
+            if profile.reserved is not None or kind is not Kind.DISCOVER:
+                return address, occupant
+            if not self._rests(number, now) and not self._occupied(occupant, profile, now):
+                return address, occupant
+        if kind is not Kind.DISCOVER or profile.reserved is not None:
+            return None, None
+        return await self._choose(client.mac, profile, now)
+
+    async def _choose(
+        self, mac: Mac, profile: Profile, now: float
+    ) -> tuple[IPv4Address | None, Lease | None]:
+        """A dynamic address for a new machine: unused, else the one whose holder is gone longest."""
+        site, network = self._present_site(), profile.network.name
+        if now < site.exhausted.get(network, 0.0):
+            return None, None
+        offered: IPv4Address | None = None
+        gone: Lease | None = None
+        for count, number in enumerate(itertools.islice(profile.pool.candidates(mac), PROBES)):
+            if self._rests(number, now):
+                continue
+            address = IPv4Address(number)
+            occupant = await self._leases.lease_at(address)
+            if occupant is None and not self._offered_to_another(number, profile.holder, now):
+                return address, None
+            if occupant is None:
+                offered = offered or address
+            elif (gone is None or occupant.last_seen < gone.last_seen) and not self._occupied(
+                occupant, profile, now
+            ):
+                gone = occupant
+            if gone is not None and count >= PROBES_FOR_UNUSED:
+                break
+        if gone is not None:
+            return gone.address, gone
+        if offered is None:
+            site.exhausted[network] = now + 1.0
+        return offered, None
+
+    def _occupied(self, occupant: Lease | None, profile: Profile, now: float) -> bool:
+        return engine.held_by_another(occupant, profile, occupant is not None and self._alive(occupant), now)
+
+    def _alive(self, lease: Lease) -> bool:
+        """Whether the machine of a lease boots, or somebody else knows that it lives."""
+        boot = self._boots.of_node(lease.name)
+        return (boot is not None and boot.ended is None) or any(sign(lease) for sign in self.signs_of_life)
+
+    def _rests(self, number: int, now: float) -> bool:
+        until = self._resting.get(number)
+        return until is not None and now < until
+
+    def _offered_to_another(self, number: int, holder: str, now: float) -> bool:
+        other, until = self._offered.get(number, (holder, 0.0))
+        return other != holder and now < until
+
+    async def _claim(self, claim: Claim, profile: Profile) -> bool:
+        """Have the lease on disk; False where somebody was faster.
+
+        A declared node's address stands in the operator's file, so that it is acknowledged even where
+        the disk refuses.
+        """
+        try:
+            return await self._leases.claim_lease(claim.lease, claim.seen, claim.displaced)
+        except StoreError as error:
+            if profile.reserved is None:
+                raise
+            text = f"{profile.assignment.name} gets its declared address, but no lease is written: {error}"
+            self._journal.refused("dhcp_lease_unwritten", text, source=profile.holder)
+            return True
+
+    def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
+        where, source = reply.destination, profile.server
+        if isinstance(where, Unicast):
+            port.unicast(reply.payload, where.address, where.port, source)
+        elif isinstance(where, LinkLayer):
+            port.frame(reply.payload, where.mac, where.address, source)
+        else:
+            assert where is BROADCAST
+            port.broadcast(reply.payload, source)
+
+    def _record(self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float) -> None:
+        """Tell the boot's timeline and the journal what was sent."""
+        self.counters[reply.kind.name.lower()] += 1
+        name, address = profile.assignment.name, str(reply.address)
+        if reply.kind is Kind.NAK:
+            self._journal.refused(
+                "dhcp_nak", f"{name} ({client.mac}) was refused: {reply.boots}", source=client.mac
+            )
+            return
+        if reply.kind is Kind.OFFER and profile.reserved is None:
+            self._remember_offer(reply, profile, now)
+        if boot is not None and client.speaker is not Speaker.SYSTEM and reply.address is not None:
+            step = "offer" if reply.kind is Kind.OFFER else "ack"
+            self._boots.step(boot.id, step, detail=f"{address} {reply.boots}")
+            if step == "ack":
+                self._boots.annotate(boot.id, address=reply.address)
+        claim = reply.claim
+        if claim is not None and (claim.seen is None or claim.seen.address != claim.lease.address):
+            self._journal.note("dhcp_lease", f"{name} has {address}", mac=client.mac, address=address)
+
+    def _remember_offer(self, reply: Reply, profile: Profile, now: float) -> None:
+        assert reply.address is not None
+        self._offered[int(reply.address)] = (profile.holder, now + OFFER_STANDS)
+        if len(self._offered) > _KEPT_OFFERS:
+            self._offered.popitem(last=False)
+
+    async def _no_reply(
+        self,
+        outcome: Silence | engine.Released | engine.Declined,
+        client: Client,
+        profile: Profile,
+        now: float,
+    ) -> None:
+        if isinstance(outcome, engine.Released):
+            await self._leases.release_lease(outcome.lease, now)
+            text = f"{profile.assignment.name} gave {outcome.lease.address} back"
+            self._journal.note("dhcp_release", text, mac=client.mac, address=str(outcome.lease.address))
+        elif isinstance(outcome, engine.Declined):
+            await self._declined(outcome.lease, client, profile, now)
+        elif outcome.event:
+            source = profile.network.name if outcome.event == "dhcp_pool_exhausted" else client.mac
+            self._journal.refused(outcome.event, outcome.reason, source=source)
+
+    async def _declined(self, lease: Lease, client: Client, profile: Profile, now: float) -> None:
+        """A dynamic address rests; a reservation stays what it is. Both are reported."""
+        text = f"{profile.assignment.name} found {lease.address} in use by another machine (DECLINE)"
+        self._journal.refused("dhcp_decline", text, source=client.mac)
+        if profile.reserved is not None or not self._may_decline(client.mac, now):
+            return
+        self._resting = {number: until for number, until in self._resting.items() if now < until}
+        self._resting[int(lease.address)] = now + DECLINE_RESTS
+        await self._leases.release_lease(lease, now)
+
+    def _may_decline(self, mac: Mac, now: float) -> bool:
+        began, count = self._decliners.pop(mac, (now, 0))
+        if now - began >= DECLINE_RESTS:
+            began, count = now, 0
+        self._decliners[mac] = (began, count + 1)
+        if len(self._decliners) > _KEPT_DECLINERS:
+            self._decliners.popitem(last=False)
+        return count < DECLINES
+
+
+class _Rest:
+    """What is left of a coroutine that was started by hand and waits for `waiting`."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], waiting: object) -> None:
+        self._work = work
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waiting = self._waiting
+        while True:
+            try:
+                try:
+                    got = yield waiting
+                except BaseException as error:  # noqa: BLE001  # a cancellation belongs to the work
+                    waiting = self._work.throw(error)
+                else:
+                    waiting = self._work.send(got)
+            except StopIteration:
+                return
+
+
+def _server_address(network: Network, port: Port) -> IPv4Address | None:
+    """Where the network's nodes reach us: as declared, else by the interface's address in the subnet."""
+    if network.address is not None:
+        return network.address
+    inside = (address for address in port.addresses if address in network.subnet)
+    return next(itertools.chain(inside, port.addresses), None)
