@@ -1,0 +1,66 @@
+"""`netboot check`: is the operator's file right? Prints every problem and warning; exit status 0 or 1."""
+
+from __future__ import annotations
+
+import argparse
+
+from netboot.cli import Subparsers, add_config, config_paths
+from netboot.config import Config, Examined, examine, here
+
+
+def register(verbs: Subparsers) -> None:
+    """Add the verb `check`."""
+    text = "validate the operator's file and print every problem"
+    parser = verbs.add_parser("check", help=text, description=text)
+    add_config(parser)
+    parser.add_argument(
+        "--here", action="store_true", help="look at this host too: interfaces, accounts, ports, folders, named files"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; 1 where the file is refused."""
+    paths = config_paths(args)
+    found = examine(paths)
+    problems = [*found.problems]
+    warnings = [*found.warnings]
+    (problems if args.here else warnings).extend(found.absent)
+    if found.config:
+        (problems if args.here else warnings).extend(here.missing_files(found.config))
+        warnings += here.missing_images(found.config)
+        if args.here:
+            problems += here.problems(found.config)
+    for problem in problems:
+        print(f"error: {problem}")
+    for warning in warnings:
+        print(f"warning: {warning}")
+    print(summary(paths, found, len(problems), len(warnings)))
+    return 1 if problems else 0
+
+
+def summary(paths: list[str], found: Examined, problems: int, warnings: int) -> str:
+    """The last line: refused or accepted, and how much there is of what."""
+    files = ", ".join(paths)
+    if problems:
+        return f"{files}: refused, {_count(problems, 'problem')}, {_count(warnings, 'warning')}"
+    declared = f", {inventory(found.config)}" if found.config else ""
+    return f"{files}: accepted{declared}, {_count(warnings, 'warning')}"
+
+
+def inventory(config: Config) -> str:
+    """How much is declared."""
+    said = config.inventory
+    return ", ".join(
+        _count(len(items), noun)
+        for items, noun in (
+            (said.networks, "network"),
+            (said.clusters, "cluster"),
+            (said.pools, "pool"),
+            (said.nodes, "node"),
+        )
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,360 @@
+"""Contradictions: what no single value shows. Each check is one function over what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from netboot.config import schema
+from netboot.config.problems import Place, Problem, shown
+from netboot.config.reading import RawPath, Source
+from netboot.model.inventory import AddressRange, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A node and where it stands."""
+
+    node: Node
+    place: Place
+    path: str
+
+    def problem(self, what: str, remedy: str) -> Problem:
+        """A problem of this node."""
+        return Problem(self.place, self.path, what, remedy)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks look at: `source` as written (it says what stands where), `root` what is valid of `rest`."""
+
+    source: Source
+    rest: Source
+    root: schema.Root
+    nodes: tuple[Declared, ...]
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The names declared under a key, those of refused entries too."""
+        entries = self.source.tree.get(key)
+        if isinstance(entries, dict):
+            return tuple(entries)
+        listed = entries if isinstance(entries, list) else []
+        return tuple(str(e["name"]) for e in listed if isinstance(e, dict) and "name" in e)
+
+    def problem(self, path: RawPath, what: str, remedy: str) -> Problem:
+        """A problem at a path of the valid tree, whose lines are those of the files."""
+        return self.rest.problem(path, what, remedy)
+
+    def wrote(self, key: str, name: str, *below: str) -> bool:
+        """Whether the entry of that name says something under these keys, be it wrong."""
+        entries = self.source.tree.get(key)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and entry.get("name") == name:
+                here: object = entry
+                for part in below:
+                    here = here.get(part) if isinstance(here, dict) else None
+                if here is not None:
+                    return True
+        return False
+
+
+def all_problems(facts: Facts) -> Iterator[Problem]:
+    """Every contradiction, and everything that is refused until it works."""
+    yield from refused(facts.source)
+    for check in (_api, _interfaces, _networks, _overlaps, _clusters, _pools, _catch_alls, _tags, _node_references):
+        yield from check(facts)
+    yield from _identities(facts)
+    yield from _addresses(facts)
+
+
+def refused(source: Source) -> Iterator[Problem]:
+    """Keys that are refused until they work."""
+    for path, key in schema.marked(source.tree):
+        if isinstance(key.marker, schema.NotYet):
+            yield source.problem(path, key.marker.what, key.marker.remedy)
+
+
+def later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]] = ()) -> str | None:
+    """The one warning that names every key without effect yet, and its first lines."""
+    places: dict[str, list[str]] = {}
+    for path, key in schema.marked(source.tree):
+        if not isinstance(key.marker, schema.NotYet):
+            places.setdefault(key.path, []).append(str(source.place(path)))
+    for place, keys in rows:
+        for name in keys:
+            places.setdefault(name, []).append(str(place))
+    if not places:
+        return None
+    each = [f"{name} ({_few(at)})" for name, at in sorted(places.items())]
+    return f"accepted, but without effect yet: {', '.join(each)}"
+
+
+def _few(places: list[str]) -> str:
+    distinct = list(dict.fromkeys(places))
+    more = f" and {len(distinct) - 3} more" if len(distinct) > 3 else ""
+    return ", ".join(distinct[:3]) + more
+
+
+def _api(facts: Facts) -> Iterator[Problem]:
+    host, _ = facts.root.server.api.listen
+    if host != "::1" and not host.startswith("127."):
+        what = f"{host} is not the loopback, where the API must have tls, which is not there yet"
+        remedy = "listen on 127.0.0.1, and reach it from elsewhere through ssh -L"
+        yield facts.problem(("server", "api", "listen"), what, remedy)
+
+
+def _interfaces(facts: Facts) -> Iterator[Problem]:
+    listening = facts.root.server.interfaces
+    for index, network in enumerate(facts.root.networks):
+        at: RawPath = ("networks", index)
+        if network.interface and network.relayed:
+            what = "relayed: true means that no interface of ours is on it"
+            yield facts.problem((*at, "relayed"), what, "take out relayed or interface")
+        elif not network.interface and not network.relayed and not facts.wrote("networks", network.name, "interface"):
+            yield facts.problem(at, "no interface is named", "write the interface that is on this network")
+        elif network.interface and listening and network.interface not in listening:
+            what = f"{network.interface} is not among server.interfaces: nobody would listen on it"
+            yield facts.problem((*at, "interface"), what, f"add {network.interface} to server.interfaces, or leave those out")
+
+
+def _networks(facts: Facts) -> Iterator[Problem]:
+    for index, network in enumerate(facts.root.networks):
+        at: RawPath = ("networks", index)
+        yield from _times(facts, network, at)
+        if network.gateway and not _usable(network, network.gateway):
+            what = f"{network.gateway} is no machine's address in {network.subnet}"
+            yield facts.problem((*at, "gateway"), what, "write the router's address on this network")
+        own = facts.root.server.address
+        for range_ in network.range:
+            yield from _range(facts, network, range_, (*at, "range"), own)
+        if network.address and network.address == network.gateway:
+            what = f"{network.address} is the gateway's address too"
+            yield facts.problem((*at, "address"), what, "write the address that is ours")
+        for low, high in _pairs(network.range):
+            if low.first <= high.last and high.first <= low.last:
+                what = f"{low.first}-{low.last} and {high.first}-{high.last} overlap"
+                yield facts.problem((*at, "range"), what, "write ranges apart from each other")
+
+
+def _usable(network: schema.Network, address: IPv4Address) -> bool:
+    subnet = network.subnet
+    return address in subnet and address not in (subnet.network_address, subnet.broadcast_address)
+
+
+def _times(facts: Facts, network: schema.Network, at: RawPath) -> Iterator[Problem]:
+    """T1 before T2 before the end of the lease (RFC 2131 section 4.4.5)."""
+    said = facts.wrote("networks", network.name, "lease") or network.renew or network.rebind
+    if not said:
+        return
+    rebind = network.rebind if network.rebind is not None else network.lease * 7 / 8
+    renew = network.renew if network.renew is not None else network.lease / 2
+    if network.rebind is not None and network.rebind >= network.lease:
+        yield facts.problem((*at, "rebind"), "it is not before the lease's end", "write rebind < lease")
+    elif network.renew is not None and renew >= rebind:
+        yield facts.problem((*at, "renew"), "it is not before rebind", "write renew < rebind < lease")
+    elif network.rebind is not None and renew >= rebind:
+        yield facts.problem((*at, "rebind"), "it is not after renew (half the lease by default)", "write renew < rebind < lease")
+
+
+def _range(
+    facts: Facts, network: schema.Network, range_: AddressRange, at: RawPath, own: IPv4Address | None
+) -> Iterator[Problem]:
+    text = f"{range_.first}-{range_.last}"
+    if not (_usable(network, range_.first) and _usable(network, range_.last)):
+        yield facts.problem(at, f"{text} leaves {network.subnet}", "write addresses of machines in this subnet")
+        return
+    for whose, address in (("the gateway's", network.gateway), ("our own", network.address or own)):
+        if address and address in range_:
+            yield facts.problem(at, f"{text} holds {whose} address {address}", "leave that address out of the range")
+    for address in network.dns:
+        if address in range_ and address not in (network.gateway, network.address or own):
+            yield facts.problem(at, f"{text} holds the name server {address}", "leave that address out of the range")
+
+
+def _pairs(items: tuple[AddressRange, ...]) -> Iterator[tuple[AddressRange, AddressRange]]:
+    ordered = sorted(items, key=lambda r: r.first)
+    yield from zip(ordered, ordered[1:], strict=False)
+
+
+def _overlaps(facts: Facts) -> Iterator[Problem]:
+    """Subnets that share addresses where a packet could belong to both."""
+    networks = sorted(enumerate(facts.root.networks), key=lambda pair: pair[0])
+    for index, network in networks:
+        for _, earlier in networks[:index]:
+            same_link = network.interface == earlier.interface or network.relayed or earlier.relayed
+            if same_link and network.subnet.overlaps(earlier.subnet):
+                what = f"{network.subnet} overlaps {earlier.subnet} of network {earlier.name}"
+                yield facts.problem(("networks", index, "subnet"), what, "write subnets apart from each other")
+
+
+def _unknown(facts: Facts, path: RawPath, kind: str, name: str) -> Iterator[Problem]:
+    known = facts.names(kind)
+    if name not in known:
+        listed = f"declared are {', '.join(known)}" if known else f"nothing stands under {kind}"
+        yield facts.problem(path, f"there is no {shown(name)} under {kind}", f"declare it there; {listed}")
+
+
+def _tag_references(facts: Facts, path: RawPath, tags: Iterable[str]) -> Iterator[Problem]:
+    for index, tag in enumerate(tags):
+        yield from _unknown(facts, (*path, "tags", index), "tags", tag)
+
+
+def _clusters(facts: Facts) -> Iterator[Problem]:
+    for index, cluster in enumerate(facts.root.clusters):
+        at: RawPath = ("clusters", index)
+        yield from _tag_references(facts, at, cluster.tags)
+        join = cluster.join
+        said = lambda key, name=cluster.name: facts.wrote("clusters", name, "join", key)  # noqa: E731
+        if not said("method") and join.model_fields_set:
+            what = "a join without a method does not join"
+            yield facts.problem((*at, "join"), what, "write method: kubeadm, or method: none to boot without joining")
+        if join.method != "kubeadm":
+            continue
+        if not said("kubeconfig"):
+            what = "kubeadm needs a kubeconfig: with it we make each boot's credential"
+            yield facts.problem((*at, "join"), what, "write kubeconfig: /etc/netboot/clusters/NAME.kubeconfig")
+        if not said("bind") or join.bind == "node" and "bind" in join.model_fields_set:
+            default = "bind: node" if said("bind") else "bind: node (the default)"
+            what = f"{default} is not there yet: a credential would not be tied to its own node"
+            remedy = "write bind: cluster where it is acceptable that a booting node could claim another node's name"
+            yield facts.problem((*at, "join", "bind"), what, remedy)
+
+
+def _pools(facts: Facts) -> Iterator[Problem]:
+    for index, pool in enumerate(facts.root.pools):
+        at: RawPath = ("pools", index)
+        yield from _unknown(facts, (*at, "cluster"), "clusters", pool.cluster)
+        yield from _unknown(facts, (*at, "network"), "networks", pool.network)
+        yield from _tag_references(facts, at, pool.tags)
+
+
+def _catch_alls(facts: Facts) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for index, pool in enumerate(facts.root.pools):
+        if not pool.catch_all:
+            continue
+        at: RawPath = ("pools", index, "catch_all")
+        if pool.network in first:
+            what = f"network {pool.network} has the catch-all pool {first[pool.network]} already"
+            yield facts.problem(at, what, "keep one catch_all pool per network")
+        first.setdefault(pool.network, pool.name)
+        if _leases_nothing(facts, pool.network):
+            what = f"network {pool.network} has no range: unknown machines would get no address"
+            yield facts.problem(at, what, f"give network {pool.network} a range")
+
+
+def _leases_nothing(facts: Facts, name: str) -> bool:
+    known = any(n.name == name for n in facts.root.networks)
+    return known and not facts.wrote("networks", name, "range")
+
+
+def _tags(facts: Facts) -> Iterator[Problem]:
+    """Files and units that one tag would write to the same place."""
+    for name, tag in facts.root.tags.items():
+        for unit in tag.units:
+            path = f"/etc/systemd/system/{unit}"
+            if path in tag.files:
+                what = f"the unit {unit} is written by units too"
+                yield facts.problem(("tags", name, "files", path), what, "keep one of the two")
+
+
+def _node_references(facts: Facts) -> Iterator[Problem]:
+    known = {*facts.names("tags"), "all"}
+    for declared in facts.nodes:
+        for tag in declared.node.tags:
+            if tag not in known:
+                what = f"there is no {shown(tag)} under tags"
+                yield declared.problem(what, f"declare it there; declared are {', '.join(facts.names('tags'))}")
+
+
+def _identities(facts: Facts) -> Iterator[Problem]:
+    """Names, MACs, addresses and further identities that two nodes claim."""
+    seen: dict[tuple[str, object], Declared] = {}
+    for declared in facts.nodes:
+        node = declared.node
+        claims: list[tuple[str, object]] = [("the name", node.name), *(("the MAC", mac) for mac in node.macs)]
+        if node.address:
+            claims.append(("the address", node.address))
+        if node.uuid:
+            claims.append(("the UUID", _either_order(node.uuid)))
+        claims += [(word, value) for word, value in _further(node) if value is not None]
+        for claim in claims:
+            other = seen.setdefault(claim, declared)
+            if other is not declared:
+                yield _twice(declared, other, claim)
+            elif claims.count(claim) > 1:
+                yield declared.problem(f"{claim[0]} {claim[1]} stands twice in this node", "write it once")
+
+
+def _either_order(text: str) -> str:
+    """One text for a UUID and for the same one with its first fields in the other byte order."""
+    import uuid
+
+    value = uuid.UUID(text)
+    return str(min(value, uuid.UUID(bytes_le=value.bytes)))
+
+
+def _further(node: Node) -> tuple[tuple[str, bytes | None], ...]:
+    return (("the client_id", node.client_id), ("the circuit_id", node.circuit_id), ("the remote_id", node.remote_id))
+
+
+def _twice(declared: Declared, other: Declared, claim: tuple[str, object]) -> Problem:
+    word, value = claim
+    if isinstance(value, bytes):
+        value = f"hex:{value.hex()}"
+    if word == "the UUID":
+        value = declared.node.uuid
+    return declared.problem(f"{word} {value} belongs to {other.node.name} too ({other.place})", "keep it with one node")
+
+
+def _addresses(facts: Facts) -> Iterator[Problem]:
+    """Reserved addresses: inside the network, outside its ranges, nobody else's."""
+    networks = {n.name: n for n in facts.root.networks}
+    pools = {p.name: p for p in facts.root.pools}
+    own = facts.root.server.address
+    patterns = [p.node_name.split("{mac}") for p in facts.root.pools if p.catch_all]
+    for declared in facts.nodes:
+        node = declared.node
+        yield from _generated(declared, patterns)
+        network = networks.get(pools[node.pool].network) if node.pool in pools else None
+        if network is None:
+            continue
+        if node.address is None:
+            if not facts_range(network) and not facts.wrote("networks", network.name, "range"):
+                what = f"it has no address, and network {network.name} has no range to take one from"
+                yield declared.problem(what, "write its address")
+            continue
+        yield from _address(declared, node.address, network, own)
+
+
+def facts_range(network: schema.Network) -> bool:
+    """Whether a network has dynamic addresses."""
+    return bool(network.range)
+
+
+def _address(
+    declared: Declared, address: IPv4Address, network: schema.Network, own: IPv4Address | None
+) -> Iterator[Problem]:
+    if not _usable(network, address):
+        what = f"its address {address} is no machine's address in {network.subnet} of network {network.name}"
+        yield declared.problem(what, "write an address of this network, or move the node to another pool")
+    for range_ in network.range:
+        if address in range_:
+            what = f"its address {address} lies in the range {range_.first}-{range_.last} of network {network.name}"
+            yield declared.problem(what, "reserve an address outside the ranges")
+    for whose, taken in (("the gateway's", network.gateway), ("our own", network.address or own)):
+        if address == taken:
+            yield declared.problem(f"its address {address} is {whose}", "write another one")
+
+
+def _generated(declared: Declared, patterns: list[list[str]]) -> Iterator[Problem]:
+    """A name that an undeclared machine could be given."""
+    name = declared.node.name
+    for before, after in patterns:
+        digits = name[len(before) : len(name) - len(after)] if len(name) == len(before) + 12 + len(after) else ""
+        if not digits or not name.startswith(before) or not name.endswith(after):
+            continue
+        if all(c in "0123456789abcdef" for c in digits) and digits not in {m.digits for m in declared.node.macs}:
+            what = f"the name {name} is the one that an undeclared machine with the MAC {digits} would get"
+            yield declared.problem(what, "choose another name")

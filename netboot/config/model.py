@@ -1,0 +1,98 @@
+"""What a read configuration is: frozen values, one slice per part of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+
+from netboot.model.inventory import INFINITE, Inventory
+
+Limit = float
+"""A count, or infinite where the operator wrote `unlimited`: compare with it, never convert it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` in `seconds`; the count is also what may come at once."""
+
+    count: float
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """The mean rate."""
+        return self.count / self.seconds
+
+
+UNLIMITED = Rate(INFINITE, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TftpLimits:
+    """How many TFTP transfers run at once, in all and per client address."""
+
+    max_transfers: Limit = 500
+    per_client: Limit = 64
+    single_port: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BootLimits:
+    """What one client address may do on the boot port."""
+
+    connections: Limit = 256
+    requests: Rate = Rate(200, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The operators' listener."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    names: tuple[str, ...] = ()
+    """Further Host names that are ours, in lower case."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this host reaches it."""
+        return ip_address(self.host).is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The appliance itself."""
+
+    interfaces: tuple[str, ...] = ()
+    """Where DHCP, TFTP and boot HTTP listen; each interface named by a network where nothing else is said."""
+    address: IPv4Address | None = None
+    """The address nodes reach us at; None: each listening interface's own."""
+    boot_port: int = 80
+    user: str | None = None
+    """None: `here.accounts` finds the default."""
+    helper_user: str | None = None
+    workers: int | None = None
+    """Bulk processes; None: one per core."""
+    data_dir: Path = Path("/var/lib/netboot")
+    database: str = "sqlite"
+    images_dir: Path = Path("/srv/netboot/images")
+    files_dir: Path = Path("/srv/netboot/files")
+    """A missing folder offers nothing."""
+    tftp: TftpLimits = TftpLimits()
+    boot_limits: BootLimits = BootLimits()
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the operator's file says, checked. Immutable; a reload makes another one."""
+
+    files: tuple[Path, ...]
+    """Every file that was read, `nodes_file`s too: a change of one of them asks for a reload."""
+    server: Server
+    api: Api
+    inventory: Inventory
+    warnings: tuple[str, ...] = ()
+    """What a newcomer should know though it stops nothing: keys without effect yet."""
+    secret_files: tuple[Path, ...] = field(default=())
+    """Files named by the configuration that `server.user` must be able to read: kubeconfigs, tokens, passwords."""

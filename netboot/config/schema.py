@@ -1,0 +1,497 @@
+"""The keys of the operator's file: types, defaults, and what has no effect yet.
+
+One frozen pydantic model per mapping of the file. A field's metadata may hold a marker: `Later` (accepted,
+named in a warning) or `NotYet` (refused, for ignoring it would weaken security or change who joins what).
+Both leave a value alone that says what happens anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+
+from netboot.config import node_values, values
+from netboot.config.model import UNLIMITED, Limit, Rate
+from netboot.model.inventory import INFINITE, AddressRange, Options
+from netboot.model.machine import Mac
+from netboot.model.settings import Taint
+
+_P = PlainValidator
+
+
+def _unset(value: object) -> bool:
+    """Whether a value is empty all the way down."""
+    if isinstance(value, dict):
+        return all(_unset(v) for v in value.values())
+    return value is None or value == []
+
+
+@dataclass(frozen=True)
+class Later:
+    """A key without effect yet; `harmless` values say what happens anyway and are not worth a warning."""
+
+    harmless: tuple[object, ...] = ()
+
+    def silent(self, value: object) -> bool:
+        """Whether this value asks for nothing that does not happen."""
+        return _unset(value) or any(value == h and type(value) is type(h) for h in self.harmless)
+
+
+@dataclass(frozen=True)
+class NotYet(Later):
+    """A key that is refused until it works: `what` is missing, `remedy` is there meanwhile."""
+
+    what: str = ""
+    remedy: str = ""
+
+
+class Entry(BaseModel):
+    """A mapping of the file. Unknown keys are refused; a key without a value takes its default back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+Text = Annotated[str, _P(values.line)]
+Name = Annotated[str, _P(values.name)]
+HostName = Annotated[str, _P(values.hostname)]
+Domain = Annotated[str, _P(values.domain)]
+Address = Annotated[IPv4Address, _P(values.ipv4)]
+File = Annotated[Path, _P(values.path)]
+Flag = Annotated[bool, _P(values.boolean)]
+Port = Annotated[int, _P(values.integer(1, 65535))]
+Count = Annotated[Limit, _P(values.limit)]
+PerTime = Annotated[Rate, _P(values.rate)]
+Octets = Annotated[bytes, _P(values.octets)]
+ImageName = Annotated[str, _P(values.image)]
+
+
+def _time(low: float, high: float = values.MAX_SECONDS, *, infinite: bool = False) -> Any:
+    return _P(values.duration(low, high, infinite=infinite))
+
+
+class Tls(Entry):
+    """A certificate and its key."""
+
+    certificate: File
+    key: File
+
+
+class BootHttps(Tls):
+    """HTTPS on the boot port's side."""
+
+    port: Port = 443
+    ca: File | None = None
+
+
+class Tftp(Entry):
+    """server.tftp"""
+
+    single_port: Annotated[Flag, Later((False,))] = False
+    max_transfers: Count = 500
+    per_client: Count = 64
+
+
+class Storm(Entry):
+    """server.storm"""
+
+    max_downloads: Annotated[Count, Later(("unlimited",))] = INFINITE
+    max_rate: Annotated[float, _P(values.bandwidth), Later(("unlimited",))] = INFINITE
+
+
+class BootLimits(Entry):
+    """server.boot_limits"""
+
+    connections: Count = 256
+    requests: PerTime = Rate(200, 1.0)
+
+
+class Api(Entry):
+    """server.api"""
+
+    listen: Annotated[tuple[str, int], _P(values.listen)] = ("127.0.0.1", 8443)
+    names: tuple[Domain, ...] = ()
+    tls: Annotated[
+        Tls | None,
+        NotYet(what="HTTPS on the API's listener is not there yet", remedy="leave it out and listen on 127.0.0.1"),
+    ] = None
+    tokens_file: Annotated[File | None, Later()] = None
+
+
+class Server(Entry):
+    """server"""
+
+    interfaces: tuple[Annotated[str, _P(values.interface)], ...] = ()
+    address: Address | None = None
+    boot_port: Port = 80
+    boot_https: Annotated[
+        BootHttps | None,
+        NotYet(
+            what="HTTPS for nodes is not there yet",
+            remedy="leave it out: configurations and credentials are sealed to each node over HTTP too",
+        ),
+    ] = None
+    user: Annotated[str | None, _P(values.account)] = None
+    helper_user: Annotated[str | None, _P(values.account)] = None
+    workers: Annotated[int | None, _P(values.workers)] = None
+    data_dir: File = Path("/var/lib/netboot")
+    database: Annotated[
+        Text,
+        NotYet(
+            harmless=("sqlite",),
+            what="a database other than sqlite is not there yet",
+            remedy="write database: sqlite, and run one appliance",
+        ),
+    ] = "sqlite"
+    images_dir: File = Path("/srv/netboot/images")
+    files_dir: File = Path("/srv/netboot/files")
+    tftp: Tftp = Tftp()
+    storm: Storm = Storm()
+    boot_limits: BootLimits = BootLimits()
+    api: Api = Api()
+
+
+class Admit(Entry):
+    """networks.admit"""
+
+    macs: tuple[Annotated[Mac, _P(values.mac)], ...] = ()
+    vendors: tuple[Text, ...] = ()
+
+
+class Limits(Entry):
+    """networks.limits"""
+
+    per_client: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
+    new_macs: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
+
+
+_OPTIONS = _P(node_values.dhcp_options)
+_NONE: Options = {}
+
+
+class Network(Entry):
+    """networks"""
+
+    name: Name
+    subnet: Annotated[IPv4Network, _P(values.subnet)]
+    interface: Annotated[str | None, _P(values.interface)] = None
+    relayed: Annotated[Flag, Later((False,))] = False
+    mode: Annotated[
+        str,
+        _P(values.choice("server", "proxy")),
+        NotYet(
+            harmless=("server",),
+            what="proxyDHCP is not there yet",
+            remedy="write mode: server, and let no other DHCP server answer on this network",
+        ),
+    ] = "server"
+    address: Address | None = None
+    range: Annotated[tuple[AddressRange, ...], _P(values.ranges)] = ()
+    lease: Annotated[float, _time(60, infinite=True)] = 12 * 3600.0
+    renew: Annotated[float | None, _time(1)] = None
+    rebind: Annotated[float | None, _time(1)] = None
+    boot_lease: Annotated[float, _time(60, 86400)] = 300.0
+    gateway: Address | None = None
+    dns: tuple[Address, ...] = ()
+    domain: Domain | None = None
+    relays: Annotated[tuple[Address, ...], Later()] = ()
+    admit: Annotated[
+        Admit,
+        NotYet(
+            what="answering only some machines is not there yet",
+            remedy="leave admit empty, and have no catch_all pool where unknown machines must get nothing",
+        ),
+    ] = Admit()
+    limits: Limits = Limits()
+    options: Annotated[Options, _OPTIONS] = _NONE
+
+
+class Image(Entry):
+    """images"""
+
+    mirrors: Annotated[tuple[Annotated[str, _P(values.url)], ...], Later()] = ()
+    public_key: Annotated[
+        File | None,
+        NotYet(what="signatures of images are not checked yet", remedy="leave it out; the SHA-256 is always checked"),
+    ] = None
+
+
+_METHODS = ("kubeadm", "certificate", "tls-bootstrap", "static", "none")
+
+
+class Join(Entry):
+    """clusters.join"""
+
+    method: Annotated[
+        str,
+        _P(values.choice(*_METHODS)),
+        NotYet(
+            harmless=("kubeadm", "none"),
+            what="this join method is not there yet",
+            remedy="write method: kubeadm with bind: cluster, or method: none (boots without joining)",
+        ),
+    ] = "none"
+    kubeconfig: File | None = None
+    bind: Annotated[str, _P(values.choice("node", "cluster"))] = "node"
+    token_ttl: Annotated[float, _time(60, 3600)] = 900.0
+    discovery: Annotated[
+        str,
+        _P(values.choice("token", "file")),
+        NotYet(harmless=("token",), what="discovery by file is not there yet", remedy="write discovery: token"),
+    ] = "token"
+    role: Annotated[
+        str,
+        _P(values.choice("worker", "control-plane")),
+        NotYet(
+            harmless=("worker",),
+            what="joining as a control plane is not there yet",
+            remedy="write role: worker, and join control planes by hand",
+        ),
+    ] = "worker"
+    certificate_key_file: Annotated[File | None, Later()] = None
+    cri_socket: Annotated[str, _P(node_values.cri_socket)] = "unix:///run/containerd/containerd.sock"
+    ignore_preflight: tuple[Annotated[str, _P(node_values.preflight)], ...] = ()
+    max_nodes: Annotated[
+        Count,
+        NotYet(
+            harmless=("unlimited",),
+            what="counting a cluster's nodes is not there yet",
+            remedy="leave it out, and keep strangers off the network that has the catch_all pool",
+        ),
+    ] = INFINITE
+    ca_certificate: Annotated[File | None, Later()] = None
+    ca_key_file: Annotated[File | None, Later()] = None
+    directory: Annotated[File | None, Later()] = None
+
+
+class NodeActions(Entry):
+    """clusters.node_actions"""
+
+    labels: Annotated[Flag, Later((False,))] = False
+    taints: Annotated[Flag, Later((False,))] = False
+    cordon: Annotated[Flag, Later((False,))] = False
+    drain: Annotated[Flag, Later((False,))] = False
+    mark_unknown: Annotated[Flag, Later((False,))] = False
+    delete: Annotated[Flag, Later((False,))] = False
+
+
+class Cluster(Entry):
+    """clusters"""
+
+    name: Name
+    endpoint: Annotated[str, _P(values.endpoint)]
+    image: ImageName | None = None
+    tags: tuple[Name, ...] = ()
+    join: Join = Join()
+    serving_certificates: Annotated[str, _P(values.choice("approve", "ignore")), Later(("ignore",))] = "ignore"
+    node_actions: NodeActions = NodeActions()
+
+
+class Mount(Entry):
+    """tags.*.mounts"""
+
+    what: Annotated[str, _P(node_values.mount_word)]
+    where: Annotated[str, _P(node_values.mount_point)]
+    type: Annotated[str, _P(node_values.mount_word)] = "auto"
+    options: Annotated[str, _P(node_values.mount_word)] = "defaults"
+
+
+class NodeFile(Entry):
+    """tags.*.files"""
+
+    content: Annotated[str, _P(node_values.content)]
+    mode: Annotated[int | None, _P(node_values.mode)] = None
+    secret: Flag = False
+
+
+class Unit(Entry):
+    """tags.*.units"""
+
+    content: Annotated[str, _P(node_values.content)]
+    enable: Flag = False
+
+
+_SysctlKey = Annotated[str, _P(node_values.sysctl)]
+_KubeletKey = Annotated[str, _P(node_values.kubelet_argument)]
+
+
+class Settings(Entry):
+    """What a node is configured with: tags, and a node's own settings."""
+
+    timezone: Annotated[str | None, _P(node_values.timezone)] = None
+    ssh_authorized_keys: tuple[Annotated[str, _P(node_values.ssh_key)], ...] = ()
+    root_password_hash: Annotated[str | None, _P(node_values.password_hash)] = None
+    sysctls: dict[_SysctlKey, Annotated[str, _P(node_values.sysctl_value)]] = {}
+    modules: tuple[Annotated[str, _P(node_values.module)], ...] = ()
+    kernel_parameters: tuple[Annotated[str, _P(node_values.kernel_parameter)], ...] = ()
+    kubelet_args: dict[_KubeletKey, Annotated[str, _P(node_values.kubelet_value)]] = {}
+    mounts: tuple[Mount, ...] = ()
+    labels: dict[Annotated[str, _P(node_values.label_key)], Annotated[str, _P(node_values.label_value)]] = {}
+    taints: tuple[Annotated[Taint, _P(node_values.taint)], ...] = ()
+    debug_shell: Annotated[bool | None, _P(values.boolean)] = None
+    network_script: Annotated[str | None, _P(node_values.script)] = None
+    files: dict[Annotated[str, _P(node_values.file_path)], NodeFile] = {}
+    units: dict[Annotated[str, _P(node_values.unit)], Unit] = {}
+    hosts: dict[Annotated[str, _P(values.any_ip)], Annotated[tuple[str, ...], _P(node_values.host_names)]] = {}
+
+
+class Tag(Settings):
+    """tags"""
+
+    dhcp_options: Annotated[Options, _OPTIONS] = _NONE
+
+
+class Boot(Entry):
+    """pools.nodes.boot"""
+
+    program: Annotated[str | None, _P(node_values.program)] = None
+    quirks: Annotated[tuple[Annotated[str, _P(node_values.quirk)], ...], Later()] = ()
+
+
+class Bmc(Entry):
+    """pools.nodes.bmc"""
+
+    driver: Annotated[str, _P(values.choice("redfish", "ipmi"))]
+    url: Text
+    username: Text | None = None
+    password_file: File | None = None
+
+
+class Node(Entry):
+    """pools.nodes, and a line of a nodes file."""
+
+    name: HostName
+    macs: tuple[Annotated[Mac, _P(values.mac)], ...] = Field(default=(), min_length=1, validate_default=True)
+    address: Address | None = None
+    tags: tuple[Name, ...] = ()
+    image: ImageName | None = None
+    uuid: Annotated[str | None, _P(values.uuid), Later()] = None
+    client_id: Annotated[Octets | None, Later()] = None
+    circuit_id: Annotated[Octets | None, Later()] = None
+    remote_id: Annotated[Octets | None, Later()] = None
+    options: Annotated[Options, _P(lambda value: node_values.dhcp_options(value, boot=True))] = _NONE
+    boot: Boot = Boot()
+    settings: Settings = Settings()
+    bmc: Annotated[Bmc | None, Later()] = None
+
+
+class Pool(Entry):
+    """pools"""
+
+    name: Name
+    cluster: Name
+    network: Name
+    tags: tuple[Name, ...] = ()
+    image: ImageName | None = None
+    priority: Annotated[int, _P(values.integer(-1000, 1000)), Later((0,))] = 0
+    claims: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
+    nodes_file: File | None = None
+    nodes: tuple[Node, ...] = ()
+    catch_all: Flag = False
+    admission: Annotated[
+        str,
+        _P(values.choice("automatic", "approval")),
+        NotYet(
+            harmless=("automatic",),
+            what="letting machines in one by one is not there yet",
+            remedy="write admission: automatic, or catch_all: false so that unknown machines get nothing",
+        ),
+    ] = "automatic"
+    node_name: Annotated[str, _P(values.node_name)] = "node-{mac}"
+
+
+class Root(Entry):
+    """The whole file."""
+
+    server: Server = Server()
+    networks: tuple[Network, ...] = ()
+    images: dict[Name, Image] = {}
+    clusters: tuple[Cluster, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    tags: dict[Name, Tag] = {}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the file: its generic name (`networks.lease`, `tags.*.mounts.where`), what is below it."""
+
+    path: str
+    marker: Later | None = None
+    below: Mapping[str, Key] = field(default_factory=dict)
+    """Keys below it, where it is a mapping or a list of mappings with known keys."""
+    free: bool = False
+    """Its own keys are the operator's (a map by name): `below` is what each of them holds."""
+
+
+def keys() -> Key:
+    """The tree of all keys, with the markers that stand in the models."""
+    return Key("", None, _below(Root, ""))
+
+
+def _below(model: type[BaseModel], prefix: str) -> Mapping[str, Key]:
+    found: dict[str, Key] = {}
+    for name, info in model.model_fields.items():
+        path = f"{prefix}{name}"
+        marker = next((m for m in info.metadata if isinstance(m, Later)), None)
+        entry, free = _entry(info.annotation)
+        inside = _below(entry, f"{path}.*." if free else f"{path}.") if entry else {}
+        found[name] = Key(path, marker, inside, free)
+    return MappingProxyType(found)
+
+
+def _entry(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model that a field holds (directly, in a list, by name), and whether by name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    free = get_origin(annotation) is dict
+    for part in get_args(annotation):
+        model, _ = _entry(part)
+        if model:
+            return model, free
+    return None, False
+
+
+KEYS = keys()
+
+RawPath = tuple[str | int, ...]
+
+
+def marked(tree: object, key: Key = KEYS, path: RawPath = ()) -> Iterator[tuple[RawPath, Key]]:
+    """Every marked key of a raw tree whose value says more than what happens anyway."""
+    for place, entry in _entries(tree, key, path):
+        for name in entry:
+            if name not in key.below:
+                continue
+            child = key.below[name]
+            if child.marker and not child.marker.silent(entry[name]):
+                yield (*place, name), child
+            if child.below:
+                yield from marked(entry[name], child, (*place, name))
+
+
+def _entries(tree: object, key: Key, path: RawPath) -> Iterator[tuple[RawPath, dict[str, object]]]:
+    """The mappings that a key holds: itself, each of a list, or each by its name."""
+    if isinstance(tree, dict):
+        if not key.free:
+            yield path, tree
+            return
+        items: Iterator[tuple[str | int, object]] = iter(tree.items())
+    elif isinstance(tree, list):
+        items = iter(enumerate(tree))
+    else:
+        return
+    for at, item in items:
+        if isinstance(item, dict):
+            yield (*path, at), item

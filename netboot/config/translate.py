@@ -1,0 +1,156 @@
+"""From the schema's values to the nouns of the model, which know nothing of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netboot.config import schema
+from netboot.config.model import Api, BootLimits, Server, TftpLimits
+from netboot.model.inventory import (
+    BootOverride,
+    Cluster,
+    Inventory,
+    JoinSettings,
+    Network,
+    Node,
+    Pool,
+    Tag,
+)
+from netboot.model.settings import File, Mount, Settings, Unit
+
+_NO_BOOT = BootOverride()
+_NO_SETTINGS = Settings()
+
+
+def server(root: schema.Root) -> Server:
+    """The appliance itself; it listens on each network's interface where nothing else is said."""
+    said = root.server
+    named = dict.fromkeys(n.interface for n in root.networks if n.interface)
+    return Server(
+        interfaces=tuple(dict.fromkeys(said.interfaces)) or tuple(named),
+        address=said.address,
+        boot_port=said.boot_port,
+        user=said.user,
+        helper_user=said.helper_user,
+        workers=said.workers,
+        data_dir=said.data_dir,
+        database=said.database,
+        images_dir=said.images_dir,
+        files_dir=said.files_dir,
+        tftp=TftpLimits(said.tftp.max_transfers, said.tftp.per_client, said.tftp.single_port),
+        boot_limits=BootLimits(said.boot_limits.connections, said.boot_limits.requests),
+    )
+
+
+def api(root: schema.Root) -> Api:
+    """The operators' listener."""
+    host, port = root.server.api.listen
+    return Api(host, port, tuple(name.lower() for name in root.server.api.names))
+
+
+def inventory(root: schema.Root, nodes: Iterable[Node]) -> Inventory:
+    """Everything that was declared; `nodes` are those of the file and of all nodes files."""
+    return Inventory(
+        networks={n.name: _network(n, root.server) for n in root.networks},
+        clusters={c.name: _cluster(c) for c in root.clusters},
+        pools={p.name: _pool(p) for p in root.pools},
+        nodes=tuple(nodes),
+        tags={name: Tag(name, settings(tag), tag.dhcp_options) for name, tag in root.tags.items()},
+    )
+
+
+def _network(said: schema.Network, of_server: schema.Server) -> Network:
+    return Network(
+        name=said.name,
+        subnet=said.subnet,
+        interface=said.interface,
+        address=said.address or of_server.address,
+        mode=said.mode,
+        ranges=said.range,
+        lease=said.lease,
+        renew=said.renew,
+        rebind=said.rebind,
+        boot_lease=said.boot_lease,
+        gateway=said.gateway,
+        dns=said.dns,
+        domain=said.domain,
+        relays=said.relays,
+        options=said.options,
+    )
+
+
+def _cluster(said: schema.Cluster) -> Cluster:
+    join = JoinSettings(
+        method=said.join.method,
+        kubeconfig=said.join.kubeconfig,
+        bind=said.join.bind,
+        token_ttl=said.join.token_ttl,
+        discovery=said.join.discovery,
+        role=said.join.role,
+        cri_socket=said.join.cri_socket,
+        ignore_preflight=said.join.ignore_preflight,
+    )
+    return Cluster(said.name, said.endpoint, said.image, said.tags, join)
+
+
+def _pool(said: schema.Pool) -> Pool:
+    return Pool(
+        name=said.name,
+        cluster=said.cluster,
+        network=said.network,
+        tags=said.tags,
+        image=said.image,
+        priority=said.priority,
+        catch_all=said.catch_all,
+        node_name=said.node_name,
+    )
+
+
+def node(said: schema.Node, pool: str) -> Node:
+    """A declared machine."""
+    fields = said.model_fields_set
+    return Node(
+        name=said.name,
+        pool=pool,
+        macs=said.macs,
+        address=said.address,
+        tags=said.tags,
+        image=said.image,
+        uuid=said.uuid,
+        client_id=said.client_id,
+        circuit_id=said.circuit_id,
+        remote_id=said.remote_id,
+        options=said.options,
+        boot=BootOverride(said.boot.program, said.boot.quirks) if "boot" in fields else _NO_BOOT,
+        settings=settings(said.settings) if "settings" in fields else _NO_SETTINGS,
+    )
+
+
+def settings(said: schema.Settings) -> Settings:
+    """The settings of a tag, or of a node for itself. Equal elements of a list stand once."""
+    return Settings(
+        timezone=said.timezone,
+        root_password_hash=said.root_password_hash,
+        debug_shell=said.debug_shell,
+        network_script=said.network_script,
+        ssh_authorized_keys=_once(said.ssh_authorized_keys),
+        modules=_once(said.modules),
+        kernel_parameters=_once(said.kernel_parameters),
+        mounts=tuple({m.where: Mount(m.what, m.where, m.type, m.options) for m in said.mounts}.values()),
+        taints=tuple({(t.key, t.effect): t for t in said.taints}.values()),
+        sysctls=said.sysctls,
+        labels=said.labels,
+        kubelet_args=said.kubelet_args,
+        files={path: _file(file) for path, file in said.files.items()},
+        units={name: Unit(unit.content, unit.enable) for name, unit in said.units.items()},
+        hosts=said.hosts,
+    )
+
+
+def _file(said: schema.NodeFile) -> File:
+    default = 0o600 if said.secret else 0o644
+    return File(said.content, default if said.mode is None else said.mode, said.secret)
+
+
+def _once(items: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))
