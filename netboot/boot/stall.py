@@ -20,8 +20,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """After `limit` seconds without progress since a step, the machine hangs at `step` because of "
-    "`cause`."""
+    """After `limit` seconds without progress since a step, the machine hangs at `step` because of `cause`."""
 
     limit: float
     step: str

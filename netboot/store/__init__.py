@@ -47,7 +47,7 @@ class BootStore(Protocol):
         """The newest boots, newest first."""
 
     async def burn(self, claim: Claim) -> Claim:
-        """Burn a boot's key, durably: returns the claim that stands, ours or the one that was there before."""
+        """Burn a boot's key, durably: the claim that stands, ours or the one that was there before."""
 
     async def claim_of(self, boot_id: str) -> Claim | None:
         """The claim of a boot, None while its key is unburnt."""

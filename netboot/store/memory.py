@@ -1,0 +1,97 @@
+"""A store that forgets everything at its end: for tests and for the simulation of a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from netboot.model.boot import Boot, Claim, TokenRecord
+from netboot.model.lease import Lease
+from netboot.store.table import Changes, LeaseTable
+
+
+class MemoryStore:
+    """The semantics of the door without its durability."""
+
+    def __init__(self) -> None:
+        self._table = LeaseTable()
+        self._boots: dict[str, Boot] = {}
+        self._claims: dict[str, Claim] = {}
+        self._tokens: dict[tuple[str, str], TokenRecord] = {}
+
+    async def lease_of(self, holder: str, network: str) -> Lease | None:
+        """The lease of a holder in a network, expired or not."""
+        return self._table.lease_of(holder, network)
+
+    async def lease_at(self, address: IPv4Address) -> Lease | None:
+        """Who was last given an address."""
+        return self._table.lease_at(address)
+
+    async def claim_lease(self, lease: Lease, seen: Lease | None, displaced: Lease | None = None) -> bool:
+        """Write `lease` if the holder's lease still is `seen`."""
+        changes = Changes(self._table)
+        won = changes.claim(lease, seen, displaced)
+        if won:
+            changes.apply()
+        return won
+
+    async def release_lease(self, lease: Lease, now: float) -> bool:
+        """Mark `lease` as expired at `now`; False where it has changed since."""
+        changes = Changes(self._table)
+        won = changes.release(lease, now)
+        if won:
+            changes.apply()
+        return won
+
+    async def leases(self) -> Sequence[Lease]:
+        """Every lease."""
+        return list(self._table.by_key.values())
+
+    async def save_boots(self, boots: Sequence[Boot]) -> None:
+        """Insert or replace these boots."""
+        self._boots.update({boot.id: boot for boot in boots})
+
+    async def boots(self, *, limit: int = 1000) -> Sequence[Boot]:
+        """The newest boots, newest first."""
+        return sorted(self._boots.values(), key=lambda b: (b.started, b.id), reverse=True)[:limit]
+
+    async def burn(self, claim: Claim) -> Claim:
+        """The claim that stands: ours, or the one that was there before."""
+        return self._claims.setdefault(claim.boot_id, claim)
+
+    async def claim_of(self, boot_id: str) -> Claim | None:
+        """The claim of a boot."""
+        return self._claims.get(boot_id)
+
+    async def count_credential(self, boot_id: str, limit: int) -> bool:
+        """Count one more credential; False where `limit` were given, or the boot has no live claim."""
+        claim = self._claims.get(boot_id)
+        if claim is None or claim.ended or claim.credentials >= limit:
+            return False
+        self._claims[boot_id] = replace(claim, credentials=claim.credentials + 1)
+        return True
+
+    async def end_claim(self, boot_id: str) -> None:
+        """End the session of a boot."""
+        if boot_id in self._claims:
+            self._claims[boot_id] = replace(self._claims[boot_id], ended=True)
+
+    async def record_token(self, token: TokenRecord) -> None:
+        """Remember a token."""
+        self._tokens[token.cluster, token.token_id] = token
+
+    async def tokens_of(self, boot_id: str) -> Sequence[TokenRecord]:
+        """The tokens of one boot."""
+        return [t for t in self._tokens.values() if t.boot_id == boot_id]
+
+    async def tokens(self) -> Sequence[TokenRecord]:
+        """All tokens."""
+        return list(self._tokens.values())
+
+    async def forget_token(self, cluster: str, token_id: str) -> None:
+        """The token is gone."""
+        self._tokens.pop((cluster, token_id), None)
+
+    async def close(self) -> None:
+        """Nothing to do."""
