@@ -67,7 +67,7 @@ class Served:
         try:
             return self.file((name,))
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EISDIR):
+            if error.errno not in (errno.ENOENT, errno.EISDIR):
                 raise
         for directory in self.program_dirs:
             try:

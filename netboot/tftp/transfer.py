@@ -1,0 +1,209 @@
+"""One TFTP transfer as a pure state machine: acknowledgements and time in, blocks to send out.
+
+Blocks are counted from 1 without end here; on the wire their numbers wrap from 65535 to 0. A window of
+blocks leaves at once and is acknowledged as a whole (RFC 7440). What is sent again is decided by progress:
+a repeated ACK never causes a repeated answer in lockstep (no sorcerer's apprentice), and the timer doubles
+from a measured round trip while nothing moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+MAX_WINDOW: Final = 64
+MIN_BLKSIZE: Final = 8
+MAX_BLKSIZE: Final = 65464
+DEFAULT_BLKSIZE: Final = 512
+ETHERNET_BLKSIZE: Final = 1468
+"""The biggest block that Ethernet carries whole: 1500 bytes less IP's 20, UDP's 8 and TFTP's 4."""
+
+FIRST_TIMEOUT: Final = 0.25
+SHORTEST_TIMEOUT: Final = 0.05
+LONGEST_TIMEOUT: Final = 2.0
+SILENCE: Final = 20.0
+"""Seconds without progress after which a client is taken for gone, and"""
+UNANSWERED: Final = 6.0
+"""the same for one that never answered at all (its address may be forged)."""
+MAX_TIME: Final = 3600.0
+"""Seconds that a whole transfer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What both sides agreed on; `answer` are the options of our OACK, empty: none is sent."""
+
+    blksize: int = DEFAULT_BLKSIZE
+    windowsize: int = 1
+    timeout: int | None = None
+    answer: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send `count` blocks beginning with `first` (counted from 1, not wrapped)."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendOack:
+    """Send the option acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The transfer is over: complete, or the reason why not."""
+
+    error: str | None = None
+
+
+Action = Send | SendOack | End
+SEND_OACK: Final = SendOack()
+COMPLETE: Final = End()
+
+
+def negotiate(options: Mapping[str, str], *, size: int, max_blksize: int = ETHERNET_BLKSIZE) -> Negotiated:
+    """Our answer to the options of a request for a file of `size` bytes.
+
+    Unknown options and values out of range are left out of the answer (RFC 2347), so they do not count.
+    """
+    answer: list[tuple[str, int]] = []
+    blksize, windowsize, timeout = DEFAULT_BLKSIZE, 1, None
+    for name, text in options.items():
+        value = _number(text)
+        if name == "blksize" and MIN_BLKSIZE <= value <= 65535:
+            blksize = min(value, max_blksize, MAX_BLKSIZE)
+            answer.append((name, blksize))
+        elif name == "tsize" and value >= 0:
+            answer.append((name, size))
+        elif name == "timeout" and 1 <= value <= 255:
+            timeout = value
+            answer.append((name, value))
+        elif name == "windowsize" and 1 <= value <= 65535:
+            windowsize = min(value, MAX_WINDOW)
+            answer.append((name, windowsize))
+    return Negotiated(blksize, windowsize, timeout, tuple(answer))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
+
+
+class Transfer:
+    """The state of one transfer. Times are seconds of one steady clock; `due` is when to call `expire`."""
+
+    __slots__ = (
+        "_acked", "_back_off", "_fresh", "_last_progress", "_longest", "_oack_pending", "_repeated",
+        "_round_trip", "_sent", "_sent_at", "_silence", "_started", "blocks", "due", "negotiated", "size",
+    )  # fmt: skip
+
+    def __init__(self, size: int, negotiated: Negotiated) -> None:
+        self.size = size
+        self.negotiated = negotiated
+        self.blocks = size // negotiated.blksize + 1  # the last one is short, perhaps empty
+        self.due = 0.0
+        self._acked = 0
+        self._sent = 0
+        self._oack_pending = bool(negotiated.answer)
+        self._round_trip: float | None = None
+        self._back_off = FIRST_TIMEOUT
+        self._longest = float(negotiated.timeout or LONGEST_TIMEOUT)
+        self._silence = max(SILENCE, min(5.0 * (negotiated.timeout or 0), 300.0))
+        self._fresh = True  # what is on its way was sent once: its round trip may be measured
+        self._repeated = False  # a repeated ACK was answered since the last progress
+        self._started = self._last_progress = self._sent_at = 0.0
+
+    @property
+    def acknowledged(self) -> int:
+        """Bytes of the file that the client has."""
+        return min(self._acked * self.negotiated.blksize, self.size)
+
+    @property
+    def answered(self) -> bool:
+        """The client has acknowledged something."""
+        return self._last_progress > self._started or self._acked > 0
+
+    @property
+    def all_sent(self) -> bool:
+        """The last block is on its way."""
+        return self._sent >= self.blocks
+
+    def start(self, now: float) -> Action:
+        """The first packet: an OACK, or the first block."""
+        self._started = self._last_progress = now
+        return self._again(now) if self._oack_pending else self._window(now)
+
+    def ack(self, number: int, now: float) -> Action | None:
+        """The client acknowledges block `number` (16 bits); None: nothing is to be sent."""
+        if now - self._started > MAX_TIME:
+            return End(f"not complete after {MAX_TIME:.0f} s")
+        if self._oack_pending:
+            if number != 0:
+                return None
+            self._oack_pending = False
+            self._progress(now)
+            return self._window(now)
+        step = (number - self._acked) & 0xFFFF
+        if step == 0:
+            return self._repeated_ack(now)
+        if step > self._sent - self._acked:
+            return None  # an old one that was late, or a number that we never sent
+        whole = self._acked + step == self._sent
+        self._acked += step
+        self._progress(now, measured=whole)
+        if self._acked >= self.blocks:
+            return COMPLETE
+        return self._window(now, fresh=whole)
+
+    def expire(self, now: float) -> Action:
+        """Nothing came until `due`: send again more slowly, or give up."""
+        silent = now - self._last_progress
+        if silent >= self._silence or (not self.answered and silent >= UNANSWERED):
+            return End(f"no answer for {silent:.0f} s")
+        if now - self._started > MAX_TIME:
+            return End(f"not complete after {MAX_TIME:.0f} s")
+        self._back_off = min(2 * self._back_off, self._longest)
+        return self._again(now)
+
+    def repeat(self, now: float) -> Action | None:
+        """The same request came again: its answer was lost. None once the client has answered."""
+        return None if self.answered else self._again(now)
+
+    def _repeated_ack(self, now: float) -> Action | None:
+        """In lockstep a repeated ACK means nothing. With windows it says that the first block was lost:
+        answered once per progress, and only when it can be an answer to what was sent last."""
+        lost = self.negotiated.windowsize > 1 and not self._repeated and self._sent > self._acked
+        if not lost or self._round_trip is None or now - self._sent_at < self._round_trip:
+            return None
+        self._repeated = True
+        return self._again(now)
+
+    def _progress(self, now: float, *, measured: bool = True) -> None:
+        if measured and self._fresh:
+            trip = now - self._sent_at
+            self._round_trip = trip if self._round_trip is None else 0.75 * self._round_trip + 0.25 * trip
+        self._last_progress = now
+        self._repeated = False
+        if self._round_trip is not None:
+            self._back_off = min(max(SHORTEST_TIMEOUT, 4 * self._round_trip), self._longest)
+
+    def _window(self, now: float, *, fresh: bool = True) -> Send:
+        first = self._acked + 1
+        count = min(self.negotiated.windowsize, self.blocks - self._acked)
+        self._sent = max(self._sent, self._acked + count)
+        self._mark(now, fresh=fresh)
+        return Send(first, count)
+
+    def _again(self, now: float) -> Action:
+        if self._oack_pending:
+            self._mark(now, fresh=self._sent_at == 0.0)
+            return SEND_OACK
+        return self._window(now, fresh=False)
+
+    def _mark(self, now: float, *, fresh: bool) -> None:
+        self._sent_at = now
+        self._fresh = fresh
+        self.due = now + self._back_off
