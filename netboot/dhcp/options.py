@@ -390,13 +390,14 @@ def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
     if packet.chaddr[0] & 1 or packet.chaddr == b"\0\0\0\0\0\0":
         raise MalformedPacket(f"{packet.chaddr.hex(':')} is no card's own address")
     options = packet.options
-    vendor_class = _words(options.get(60, b""))
-    user_class = _user_class(options.get(77, b""))
     relay = sub_options(options[82]) if 82 in options else {}
+    vendor_class, user_class, speaker, arch = _what_speaks(
+        options.get(60, b""), options.get(77, b""), options.get(93, b""), 175 in options
+    )
     return Client(
         mac=Mac.from_bytes(packet.chaddr),
-        speaker=_speaker(vendor_class, user_class, 175 in options),
-        arch=_arch(options.get(93, b""), vendor_class),
+        speaker=speaker,
+        arch=arch,
         uuid=_uuid(options[97]) if 97 in options else None,
         client_id=options.get(61),
         vendor_class=vendor_class,
@@ -407,6 +408,15 @@ def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
         circuit_id=relay.get(1),
         remote_id=relay.get(2),
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _what_speaks(
+    vendor: bytes, user: bytes, arch: bytes, etherboot: bool
+) -> tuple[str, str, Speaker, int | None]:
+    """Vendor class, user class, speaker and architecture; a farm says the same few things all day."""
+    vendor_class, user_class = _words(vendor), _user_class(user)
+    return vendor_class, user_class, _speaker(vendor_class, user_class, etherboot), _arch(arch, vendor_class)
 
 
 def _words(raw: bytes) -> str:

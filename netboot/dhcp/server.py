@@ -397,7 +397,7 @@ class DhcpServer:
     def _record(self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float) -> None:
         """Tell the boot's timeline and the journal what was sent."""
         self.counters[reply.kind.name.lower()] += 1
-        name, address = profile.assignment.name, str(reply.address)
+        name = profile.assignment.name
         if reply.kind is Kind.NAK:
             self._journal.refused(
                 "dhcp_nak", f"{name} ({client.mac}) was refused: {reply.boots}", source=client.mac
@@ -407,11 +407,12 @@ class DhcpServer:
             self._remember_offer(reply, profile, now)
         if boot is not None and client.speaker is not Speaker.SYSTEM and reply.address is not None:
             step = "offer" if reply.kind is Kind.OFFER else "ack"
-            self._boots.step(boot.id, step, detail=f"{address} {reply.boots}")
+            self._boots.step(boot.id, step, detail=f"{reply.address} {reply.boots}")
             if step == "ack":
                 self._boots.annotate(boot.id, address=reply.address)
         claim = reply.claim
         if claim is not None and (claim.seen is None or claim.seen.address != claim.lease.address):
+            address = str(claim.lease.address)
             self._journal.note("dhcp_lease", f"{name} has {address}", mac=client.mac, address=address)
 
     def _remember_offer(self, reply: Reply, profile: Profile, now: float) -> None:

@@ -1,6 +1,6 @@
 """The DHCP server alone, without the rest of the appliance: for trials, interop tests and the bench.
 
-    python -m tests.dhcp.alone --interface vS --subnet 10.77.0.0/16 --range 10.77.128.1-10.77.255.250 --clients 1000
+    python -m tests.dhcp.alone --interface vS --clients 1000
 
 `--clients N` declares the machines that a load generator invents: MAC 00:0c:01:02:03:04 + i has the
 i-th address from 10.77.8.1 on, 250 in each /24. `--node NAME=ADDRESS=MAC,MAC` declares one more.
