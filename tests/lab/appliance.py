@@ -12,7 +12,6 @@ import time
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tests.lab.namespace import Lab, wait_until
@@ -23,7 +22,7 @@ START_LIMIT = 60.0
 
 
 class Appliance:
-    """The daemon on these configuration files; `directory` gets its log. `data_dir` must be what the files name."""
+    """The daemon on these files; `directory` gets its log, `data_dir` must be what the files name."""
 
     def __init__(self, lab: Lab, configs: Sequence[Path], directory: Path, data_dir: Path) -> None:
         self.lab = lab
@@ -36,7 +35,7 @@ class Appliance:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     # The process
@@ -50,7 +49,9 @@ class Appliance:
         """Start it and wait until it says that it is ready."""
         command = [sys.executable, "-m", "netboot", "serve", *self.config_arguments]
         with self.log_path.open("ab") as log:
-            self._process = self.lab.start(command, stdout=log, cwd=ROOT, env=environment(), ends_with_us=False)
+            self._process = self.lab.start(
+                command, stdout=log, cwd=ROOT, env=environment(), ends_with_us=False
+            )
         try:
             wait_until("the appliance is ready", self._ready, START_LIMIT)
         except (TimeoutError, RuntimeError) as error:
@@ -184,10 +185,14 @@ def describe(boot: dict[str, Any] | None) -> str:
     if boot is None:
         return "the appliance knows no boot of this machine"
     begun = boot["started"] if isinstance(boot["started"], float) else 0
-    lines = [f"boot {boot['id']} of {boot['node']}: {boot['state']}, stopped at {boot['stopped_at']}: {boot['cause']}"]
+    lines = [
+        f"{boot['id']} of {boot['node']}: {boot['state']}, stopped at {boot['stopped_at']}: {boot['cause']}"
+    ]
     for found in boot["steps"]:
         at = f"{found['at'] - begun:7.1f} s" if begun else str(found["at"])
-        lines.append(f"  {at} {found['step']:14} {found.get('bytes') or ''}/{found.get('of') or ''} {found['detail']}")
+        lines.append(
+            f"  {at} {found['step']:14} {found.get('bytes') or ''}/{found.get('of') or ''} {found['detail']}"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The boot images of the lab: built by scripts/build-image, which keeps what it built, and copied into a store."""
+"""The boot images of the lab: scripts/build-image builds and keeps them; here they go into a store."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ def kube_arguments() -> list[str]:
 def build(
     target: Path, *, micro: bool, arguments: Sequence[str] = (), say: Callable[[str], None] | None = None
 ) -> Path:
-    """Build an image or take the one built before, and publish it into the store `target`; its generation's folder.
+    """Build an image, or take the one built before, and publish it into `target`; its generation's folder.
 
     Raises RuntimeError with the builder's last lines. `say` gets each line of its progress.
     """
     command = [sys.executable, str(ROOT / "scripts/build-image"), "--out", str(target)]
     command += ["--micro"] if micro else list(arguments or kube_arguments())
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     lines: list[str] = []
     assert process.stdout
@@ -51,7 +56,7 @@ def build(
 
 
 def widen(generation: Path, target: Path, name: str, extra: int) -> Path:
-    """The same image under another name with `extra` more bytes at the end of its squashfs (which its mount ignores).
+    """The same image under another name, its squashfs longer by `extra` bytes that its mount ignores.
 
     A micro image is fetched in a blink; this one leaves time to cut the power half way.
     """
@@ -64,7 +69,11 @@ def widen(generation: Path, target: Path, name: str, extra: int) -> Path:
     manifest = json.loads((generation / "manifest.json").read_text())
     parameters = [p for p in manifest["kernel_parameters"] if not p.startswith("netboot.min_ram=")]
     made = store.manifest_of(
-        work, name=name, kernel_parameters=parameters, min_ram_mib=manifest["min_ram_mib"], created=1_700_000_000
+        work,
+        name=name,
+        kernel_parameters=parameters,
+        min_ram_mib=manifest["min_ram_mib"],
+        created=1_700_000_000,
     )
     published = store.publish(work, target, made)
     for file in store.FILES:

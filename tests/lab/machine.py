@@ -15,7 +15,6 @@ import uuid as uuid_module
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from tests.lab.namespace import Lab, die_with_parent
@@ -34,11 +33,16 @@ PROBE_SECONDS = 20.0
 
 DEAD = re.compile(
     r"iPXE>|grub>|\(initramfs\)|Kernel panic|>>End|Remote boot cancelled|KVM internal error"
-    r"|No more network devices|No bootable device|Could not boot|UEFI Interactive Shell|BdsDxe: failed to load Boot"
+    r"|No more network devices|No bootable device|Could not boot|Interactive Shell|BdsDxe: failed to load Boot"
 )
-"""What a machine writes that will not boot any more: waiting for success alone costs minutes."""
+"""What a machine that will not boot writes: waiting for success alone costs minutes."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1bc|[\x00-\x08\x0e-\x1f]")
+
+
+def _clean(text: str) -> str:
+    """A line without terminal escapes; of what a carriage return overwrote, the last."""
+    return _ESCAPES.sub("", text.rstrip("\r").rpartition("\r")[2]).rstrip()
 
 
 class MachineFailed(AssertionError):
@@ -69,21 +73,20 @@ class Serial:
         with self.path.open("a", encoding="utf-8") as log:
             while chunk := os.read(self._stream.fileno(), 65536):
                 at = time.monotonic() - self._started
-                text = self._partial + chunk.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-                *whole, self._partial = _ESCAPES.sub("", text).split("\n")
-                for line in whole:
-                    self.lines.append(Line(at, line.rstrip()))
-                    log.write(f"{at:8.2f} {line.rstrip()}\n")
+                *whole, self._partial = (self._partial + chunk.decode("utf-8", "replace")).split("\n")
+                for line in map(_clean, whole):
+                    self.lines.append(Line(at, line))
+                    log.write(f"{at:8.2f} {line}\n")
                 log.flush()
 
     def text(self) -> str:
         """All of it, the unfinished line included."""
-        return "\n".join([line.text for line in self.lines] + [self._partial])
+        return "\n".join([line.text for line in self.lines] + [_clean(self._partial)])
 
     def tail(self, lines: int = 15) -> str:
         """The last lines that are not blank, with their times."""
         kept = [f"{line.at:8.2f} {line.text}" for line in self.lines if line.text.strip()]
-        return "\n".join([*kept[-lines:], *([self._partial] if self._partial.strip() else [])])
+        return "\n".join([*kept[-lines:], *filter(None, [_clean(self._partial)])])
 
     def close(self) -> None:
         """Wait for the end of the stream (the machine has ended)."""
@@ -126,7 +129,7 @@ class Machine:
     def __enter__(self) -> Machine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.power_off()
 
     # Power
@@ -158,7 +161,17 @@ class Machine:
 
     def _command(self) -> list[str]:
         accelerator = "kvm" if kvm_boots() else "tcg"
-        command = [QEMU, "-nodefaults", "-no-user-config", "-accel", accelerator, "-m", str(self.memory), "-smp", "1"]
+        command = [
+            QEMU,
+            "-nodefaults",
+            "-no-user-config",
+            "-accel",
+            accelerator,
+            "-m",
+            str(self.memory),
+            "-smp",
+            "1",
+        ]
         command += ["-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci", "-uuid", self.uuid]
         if self.firmware == "bios":
             command += BIOS
@@ -195,8 +208,10 @@ class Machine:
             return f"QEMU ended with {self._process.returncode}"
         return None
 
-    def wait_until(self, what: str, condition: Callable[[], object], timeout: float = 300.0, every: float = 0.25) -> object:
-        """The first true value of `condition`; raises MachineFailed where the machine died or time is over."""
+    def wait_until(
+        self, what: str, condition: Callable[[], object], timeout: float = 300.0, every: float = 0.25
+    ) -> object:
+        """The first true value of `condition`; raises MachineFailed where the machine died or time is up."""
         until = time.monotonic() + timeout
         while not (value := condition()):
             reason = self.dead()
@@ -258,7 +273,11 @@ def _probe_kvm(accelerator: str = "kvm") -> bool:
         command += ["-display", "none", "-serial", "stdio", "-device", "virtio-net-pci,netdev=n0,bootindex=1"]
         command += ["-netdev", f"user,id=n0,restrict=on,tftp={directory},bootfile=probe.ipxe"]
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=die_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
         )
         limit = threading.Timer(PROBE_SECONDS, process.kill)
         limit.start()

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 BRIDGE = "br0"
@@ -32,7 +31,12 @@ _NAME = re.compile(r"netlab-([0-9]+)-[0-9]+")
 def run(*command: str, check: bool = True, timeout: float = 30.0) -> str:
     """Run a command of the host to its end and return what it wrote; raises RuntimeError with its words."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
     )
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout.strip()}")
@@ -78,7 +82,7 @@ class Lab:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def ip(self, arguments: str) -> str:
@@ -124,7 +128,21 @@ class Lab:
 
     def slow_down(self, tap: str, rate: str) -> None:
         """Let no more than `rate` (as tc writes it: 24mbit) reach the machine behind `tap`."""
-        self.run("tc", "qdisc", "replace", "dev", tap, "root", "tbf", "rate", rate, "burst", "64k", "latency", "200ms")
+        self.run(
+            "tc",
+            "qdisc",
+            "replace",
+            "dev",
+            tap,
+            "root",
+            "tbf",
+            "rate",
+            rate,
+            "burst",
+            "64k",
+            "latency",
+            "200ms",
+        )
 
     def full_speed(self, tap: str) -> None:
         """Take the limit of `slow_down` away."""
@@ -141,7 +159,9 @@ class Lab:
 
     def pids(self) -> list[int]:
         """Every process that is in here."""
-        return [int(word) for word in run("ip", "netns", "pids", self.name, check=False).split() if word.isdigit()]
+        return [
+            int(word) for word in run("ip", "netns", "pids", self.name, check=False).split() if word.isdigit()
+        ]
 
     def close(self) -> None:
         """End every process in here and the namespace itself."""

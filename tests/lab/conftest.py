@@ -1,0 +1,40 @@
+"""The sites that the tests of this folder share: one per test process, each in a namespace of its own."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import images
+from tests.lab.site import Site, micro_config, running_site, scratch
+
+WIDE_BYTES = 48 << 20
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything that boots is marked lab."""
+    for item in items:
+        if "tests/lab/" in item.nodeid and "site" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def canaries() -> dict[str, str]:
+    """Secrets of this run that must never be seen where they do not belong."""
+    letters = string.ascii_letters + string.digits
+    salt, digest = ("".join(secrets.choice(letters) for _ in range(n)) for n in (16, 86))
+    return {"root_password_hash": f"$6${salt}${digest}", "file": f"canary-{secrets.token_hex(16)}"}
+
+
+@pytest.fixture(scope="session")
+def site(canaries: dict[str, str]) -> Iterator[Site]:
+    """The micro site, up and ready; shared by all tests of this process."""
+    with scratch() as directory:
+        store = directory / "images"
+        micro = images.build(store, micro=True)
+        images.widen(micro, store, "micro-wide", WIDE_BYTES)
+        with running_site(directory, lambda d, k: micro_config(d, k, canaries)) as made:
+            yield made
