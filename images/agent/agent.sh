@@ -237,7 +237,13 @@ nb_address() { nb_cidr | cut -d/ -f1; }
 
 # nb_netmask PREFIX: dotted.
 nb_netmask() {
-	awk -v bits="$1" 'BEGIN { for (i = 0; i < 4; i++) { n = bits > 8 ? 8 : bits; bits -= n; printf "%s%d", i ? "." : "", 256 - 2 ^ (8 - n) } }'
+	local bits="$1" part mask=''
+	for part in 1 2 3 4; do
+		if [ "$bits" -ge 8 ]; then part=255; elif [ "$bits" -le 0 ]; then part=0; else part=$((256 - (1 << (8 - bits)))); fi
+		mask="$mask${mask:+.}$part"
+		bits=$((bits - 8))
+	done
+	printf '%s' "$mask"
 }
 
 # nb_network_environment FILE: what only the machine knows, in the names of Kubefarm's hooks. The appliance's own
