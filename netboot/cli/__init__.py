@@ -45,7 +45,9 @@ def config_paths(args: argparse.Namespace) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    top = argparse.ArgumentParser(prog="netboot", description="Boots diskless machines and joins them to their cluster.")
+    top = argparse.ArgumentParser(
+        prog="netboot", description="Boots diskless machines and joins them to their cluster."
+    )
     verbs = top.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS:
         importlib.import_module(f"netboot.cli.{verb}").register(verbs)
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0 done, 1 refused or not found, 2 cannot start or wrong usage."""
+    """Run one verb; returns the exit status: 0 done, 1 refused, 2 cannot start or wrong usage."""
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))

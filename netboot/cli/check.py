@@ -14,7 +14,9 @@ def register(verbs: Subparsers) -> None:
     parser = verbs.add_parser("check", help=text, description=text)
     add_config(parser)
     parser.add_argument(
-        "--here", action="store_true", help="look at this host too: interfaces, accounts, ports, folders, named files"
+        "--here",
+        action="store_true",
+        help="look at this host too: interfaces, accounts, ports, folders, named files",
     )
     parser.set_defaults(run=run)
 

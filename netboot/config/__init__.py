@@ -80,7 +80,9 @@ def _examine(paths: list[Path]) -> Examined:
     if problems:
         return Examined(None, report(problems, map(str, files)), warnings, tuple(found.absent))
     inventory = translate.inventory(root, (d.node for d in found.declared))
-    config = Config(files, translate.server(root), translate.api(root), inventory, warnings, _secret_files(root))
+    config = Config(
+        files, translate.server(root), translate.api(root), inventory, warnings, _secret_files(root)
+    )
     return Examined(config, (), warnings, tuple(found.absent))
 
 
@@ -96,7 +98,9 @@ class _Nodes:
         for index, pool in enumerate(root.pools):
             for number, node in enumerate(pool.nodes):
                 at = ("pools", index, "nodes", number)
-                self.declared.append(Declared(translate.node(node, pool.name), source.place(at), source.name(at)))
+                self.declared.append(
+                    Declared(translate.node(node, pool.name), source.place(at), source.name(at))
+                )
             if pool.nodes_file:
                 self._read(pool.nodes_file, pool.name, source.problem(("pools", index, "nodes_file"), "", ""))
 

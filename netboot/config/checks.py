@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import pairwise
+from uuid import UUID
 
 from netboot.config import schema
 from netboot.config.problems import Place, Problem, shown
 from netboot.config.reading import RawPath, Source
 from netboot.model.inventory import AddressRange, Node
+from netboot.model.machine import smbios_uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Declared:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the checks look at: `source` as written (it says what stands where), `root` what is valid of `rest`."""
+    """What the checks look at: `source` as written, `root` what is valid of it, made of `rest`."""
 
     source: Source
     rest: Source
@@ -62,10 +66,8 @@ class Facts:
 def all_problems(facts: Facts) -> Iterator[Problem]:
     """Every contradiction, and everything that is refused until it works."""
     yield from refused(facts.source)
-    for check in (_api, _interfaces, _networks, _overlaps, _clusters, _pools, _catch_alls, _tags, _node_references):
+    for check in _CHECKS:
         yield from check(facts)
-    yield from _identities(facts)
-    yield from _addresses(facts)
 
 
 def refused(source: Source) -> Iterator[Problem]:
@@ -111,11 +113,17 @@ def _interfaces(facts: Facts) -> Iterator[Problem]:
         if network.interface and network.relayed:
             what = "relayed: true means that no interface of ours is on it"
             yield facts.problem((*at, "relayed"), what, "take out relayed or interface")
-        elif not network.interface and not network.relayed and not facts.wrote("networks", network.name, "interface"):
+        elif (
+            not network.interface
+            and not network.relayed
+            and not facts.wrote("networks", network.name, "interface")
+        ):
             yield facts.problem(at, "no interface is named", "write the interface that is on this network")
         elif network.interface and listening and network.interface not in listening:
             what = f"{network.interface} is not among server.interfaces: nobody would listen on it"
-            yield facts.problem((*at, "interface"), what, f"add {network.interface} to server.interfaces, or leave those out")
+            yield facts.problem(
+                (*at, "interface"), what, f"add {network.interface} to server.interfaces, or leave those out"
+            )
 
 
 def _networks(facts: Facts) -> Iterator[Problem]:
@@ -131,7 +139,7 @@ def _networks(facts: Facts) -> Iterator[Problem]:
         if network.address and network.address == network.gateway:
             what = f"{network.address} is the gateway's address too"
             yield facts.problem((*at, "address"), what, "write the address that is ours")
-        for low, high in _pairs(network.range):
+        for low, high in pairwise(sorted(network.range, key=lambda r: r.first)):
             if low.first <= high.last and high.first <= low.last:
                 what = f"{low.first}-{low.last} and {high.first}-{high.last} overlap"
                 yield facts.problem((*at, "range"), what, "write ranges apart from each other")
@@ -154,7 +162,11 @@ def _times(facts: Facts, network: schema.Network, at: RawPath) -> Iterator[Probl
     elif network.renew is not None and renew >= rebind:
         yield facts.problem((*at, "renew"), "it is not before rebind", "write renew < rebind < lease")
     elif network.rebind is not None and renew >= rebind:
-        yield facts.problem((*at, "rebind"), "it is not after renew (half the lease by default)", "write renew < rebind < lease")
+        yield facts.problem(
+            (*at, "rebind"),
+            "it is not after renew (half the lease by default)",
+            "write renew < rebind < lease",
+        )
 
 
 def _range(
@@ -162,30 +174,33 @@ def _range(
 ) -> Iterator[Problem]:
     text = f"{range_.first}-{range_.last}"
     if not (_usable(network, range_.first) and _usable(network, range_.last)):
-        yield facts.problem(at, f"{text} leaves {network.subnet}", "write addresses of machines in this subnet")
+        yield facts.problem(
+            at, f"{text} leaves {network.subnet}", "write addresses of machines in this subnet"
+        )
         return
     for whose, address in (("the gateway's", network.gateway), ("our own", network.address or own)):
         if address and address in range_:
-            yield facts.problem(at, f"{text} holds {whose} address {address}", "leave that address out of the range")
+            yield facts.problem(
+                at, f"{text} holds {whose} address {address}", "leave that address out of the range"
+            )
     for address in network.dns:
         if address in range_ and address not in (network.gateway, network.address or own):
-            yield facts.problem(at, f"{text} holds the name server {address}", "leave that address out of the range")
-
-
-def _pairs(items: tuple[AddressRange, ...]) -> Iterator[tuple[AddressRange, AddressRange]]:
-    ordered = sorted(items, key=lambda r: r.first)
-    yield from zip(ordered, ordered[1:], strict=False)
+            yield facts.problem(
+                at, f"{text} holds the name server {address}", "leave that address out of the range"
+            )
 
 
 def _overlaps(facts: Facts) -> Iterator[Problem]:
     """Subnets that share addresses where a packet could belong to both."""
-    networks = sorted(enumerate(facts.root.networks), key=lambda pair: pair[0])
-    for index, network in networks:
-        for _, earlier in networks[:index]:
+    networks = facts.root.networks
+    for index, network in enumerate(networks):
+        for earlier in networks[:index]:
             same_link = network.interface == earlier.interface or network.relayed or earlier.relayed
-            if same_link and network.subnet.overlaps(earlier.subnet):
+            if same_link and network.name != earlier.name and network.subnet.overlaps(earlier.subnet):
                 what = f"{network.subnet} overlaps {earlier.subnet} of network {earlier.name}"
-                yield facts.problem(("networks", index, "subnet"), what, "write subnets apart from each other")
+                yield facts.problem(
+                    ("networks", index, "subnet"), what, "write subnets apart from each other"
+                )
 
 
 def _unknown(facts: Facts, path: RawPath, kind: str, name: str) -> Iterator[Problem]:
@@ -204,21 +219,27 @@ def _clusters(facts: Facts) -> Iterator[Problem]:
     for index, cluster in enumerate(facts.root.clusters):
         at: RawPath = ("clusters", index)
         yield from _tag_references(facts, at, cluster.tags)
-        join = cluster.join
-        said = lambda key, name=cluster.name: facts.wrote("clusters", name, "join", key)  # noqa: E731
-        if not said("method") and join.model_fields_set:
+        if cluster.join.model_fields_set and not facts.wrote("clusters", cluster.name, "join", "method"):
             what = "a join without a method does not join"
-            yield facts.problem((*at, "join"), what, "write method: kubeadm, or method: none to boot without joining")
-        if join.method != "kubeadm":
-            continue
-        if not said("kubeconfig"):
-            what = "kubeadm needs a kubeconfig: with it we make each boot's credential"
-            yield facts.problem((*at, "join"), what, "write kubeconfig: /etc/netboot/clusters/NAME.kubeconfig")
-        if not said("bind") or join.bind == "node" and "bind" in join.model_fields_set:
-            default = "bind: node" if said("bind") else "bind: node (the default)"
-            what = f"{default} is not there yet: a credential would not be tied to its own node"
-            remedy = "write bind: cluster where it is acceptable that a booting node could claim another node's name"
-            yield facts.problem((*at, "join", "bind"), what, remedy)
+            remedy = "write method: kubeadm, or method: none to boot without joining"
+            yield facts.problem((*at, "join"), what, remedy)
+        if cluster.join.method == "kubeadm":
+            yield from _kubeadm(facts, cluster, (*at, "join"))
+
+
+def _kubeadm(facts: Facts, cluster: schema.Cluster, at: RawPath) -> Iterator[Problem]:
+    """What kubeadm needs, and the binding that is the default but not there yet."""
+    if not facts.wrote("clusters", cluster.name, "join", "kubeconfig"):
+        what = "kubeadm needs a kubeconfig: with it we make each boot's credential"
+        yield facts.problem(at, what, "write kubeconfig: /etc/netboot/clusters/NAME.kubeconfig")
+    said = facts.wrote("clusters", cluster.name, "join", "bind")
+    if said and "bind" not in cluster.join.model_fields_set:
+        return  # its value was refused already
+    if cluster.join.bind == "node":
+        words = "bind: node" if said else "bind: node, the default,"
+        what = f"{words} is not there yet: a credential would not be tied to its own node"
+        remedy = "write bind: cluster where a booting node may be trusted not to claim another node's name"
+        yield facts.problem((*at, "bind"), what, remedy)
 
 
 def _pools(facts: Facts) -> Iterator[Problem]:
@@ -265,7 +286,9 @@ def _node_references(facts: Facts) -> Iterator[Problem]:
         for tag in declared.node.tags:
             if tag not in known:
                 what = f"there is no {shown(tag)} under tags"
-                yield declared.problem(what, f"declare it there; declared are {', '.join(facts.names('tags'))}")
+                yield declared.problem(
+                    what, f"declare it there; declared are {', '.join(facts.names('tags'))}"
+                )
 
 
 def _identities(facts: Facts) -> Iterator[Problem]:
@@ -289,14 +312,16 @@ def _identities(facts: Facts) -> Iterator[Problem]:
 
 def _either_order(text: str) -> str:
     """One text for a UUID and for the same one with its first fields in the other byte order."""
-    import uuid
-
-    value = uuid.UUID(text)
-    return str(min(value, uuid.UUID(bytes_le=value.bytes)))
+    value = UUID(text)
+    return str(min(value, smbios_uuid(value)))
 
 
 def _further(node: Node) -> tuple[tuple[str, bytes | None], ...]:
-    return (("the client_id", node.client_id), ("the circuit_id", node.circuit_id), ("the remote_id", node.remote_id))
+    return (
+        ("the client_id", node.client_id),
+        ("the circuit_id", node.circuit_id),
+        ("the remote_id", node.remote_id),
+    )
 
 
 def _twice(declared: Declared, other: Declared, claim: tuple[str, object]) -> Problem:
@@ -305,7 +330,13 @@ def _twice(declared: Declared, other: Declared, claim: tuple[str, object]) -> Pr
         value = f"hex:{value.hex()}"
     if word == "the UUID":
         value = declared.node.uuid
-    return declared.problem(f"{word} {value} belongs to {other.node.name} too ({other.place})", "keep it with one node")
+    if word == "the name":
+        return declared.problem(
+            f"the name {value} stands at {other.place} too", "give each node its own name"
+        )
+    return declared.problem(
+        f"{word} {value} belongs to {other.node.name} too ({other.place})", "keep it with one"
+    )
 
 
 def _addresses(facts: Facts) -> Iterator[Problem]:
@@ -313,7 +344,7 @@ def _addresses(facts: Facts) -> Iterator[Problem]:
     networks = {n.name: n for n in facts.root.networks}
     pools = {p.name: p for p in facts.root.pools}
     own = facts.root.server.address
-    patterns = [p.node_name.split("{mac}") for p in facts.root.pools if p.catch_all]
+    patterns = {_pattern(p.node_name) for p in facts.root.pools if p.catch_all}
     for declared in facts.nodes:
         node = declared.node
         yield from _generated(declared, patterns)
@@ -321,16 +352,15 @@ def _addresses(facts: Facts) -> Iterator[Problem]:
         if network is None:
             continue
         if node.address is None:
-            if not facts_range(network) and not facts.wrote("networks", network.name, "range"):
+            if not network.range and _leases_nothing(facts, network.name):
                 what = f"it has no address, and network {network.name} has no range to take one from"
                 yield declared.problem(what, "write its address")
             continue
         yield from _address(declared, node.address, network, own)
 
 
-def facts_range(network: schema.Network) -> bool:
-    """Whether a network has dynamic addresses."""
-    return bool(network.range)
+def _pattern(node_name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(node_name).replace(re.escape("{mac}"), "([0-9a-f]{12})"))
 
 
 def _address(
@@ -341,20 +371,33 @@ def _address(
         yield declared.problem(what, "write an address of this network, or move the node to another pool")
     for range_ in network.range:
         if address in range_:
-            what = f"its address {address} lies in the range {range_.first}-{range_.last} of network {network.name}"
-            yield declared.problem(what, "reserve an address outside the ranges")
+            what = f"its address {address} lies in the range {range_.first}-{range_.last}"
+            yield declared.problem(f"{what} of network {network.name}", "reserve one outside the ranges")
     for whose, taken in (("the gateway's", network.gateway), ("our own", network.address or own)):
         if address == taken:
             yield declared.problem(f"its address {address} is {whose}", "write another one")
 
 
-def _generated(declared: Declared, patterns: list[list[str]]) -> Iterator[Problem]:
+def _generated(declared: Declared, patterns: Iterable[re.Pattern[str]]) -> Iterator[Problem]:
     """A name that an undeclared machine could be given."""
-    name = declared.node.name
-    for before, after in patterns:
-        digits = name[len(before) : len(name) - len(after)] if len(name) == len(before) + 12 + len(after) else ""
-        if not digits or not name.startswith(before) or not name.endswith(after):
-            continue
-        if all(c in "0123456789abcdef" for c in digits) and digits not in {m.digits for m in declared.node.macs}:
-            what = f"the name {name} is the one that an undeclared machine with the MAC {digits} would get"
+    node = declared.node
+    for pattern in patterns:
+        match = pattern.fullmatch(node.name)
+        if match and match[1] not in {mac.digits for mac in node.macs}:
+            what = f"an undeclared machine with the MAC {match[1]} would get the name {node.name} too"
             yield declared.problem(what, "choose another name")
+
+
+_CHECKS = (
+    _api,
+    _interfaces,
+    _networks,
+    _overlaps,
+    _clusters,
+    _pools,
+    _catch_alls,
+    _tags,
+    _node_references,
+    _identities,
+    _addresses,
+)

@@ -10,12 +10,16 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from netboot import net
 from netboot.config.model import Config, Server
+from netboot.errors import StartError
 from netboot.model.image import split_reference
+from netboot.model.inventory import Network
 
 DEFAULT_USER = "netboot"
 DEFAULT_HELPER = "netboot-files"
@@ -46,7 +50,7 @@ def user(server: Server) -> Account:
 
 
 def helper_user(server: Server) -> Account:
-    """`server.helper_user`, else netboot-files where that account exists, else uid 65533. Raises LookupError."""
+    """`server.helper_user`, else netboot-files where that exists, else uid 65533. Raises LookupError."""
     if server.helper_user is not None:
         return _account(server.helper_user)
     try:
@@ -66,7 +70,9 @@ def _account(name: str) -> Account:
 
 def missing_files(config: Config) -> list[str]:
     """Files that the configuration names (kubeconfigs, tokens, passwords) and that are not there."""
-    return [f"{path} is named but is not there; put it there" for path in config.secret_files if not _exists(path)]
+    return [
+        f"{path} is named but is not there; put it there" for path in config.secret_files if not _exists(path)
+    ]
 
 
 def missing_images(config: Config) -> list[str]:
@@ -82,7 +88,11 @@ def missing_images(config: Config) -> list[str]:
         if image
     )
     folder = config.server.images_dir
-    return [f"image {i} is not in {folder}; build it, or put it there before its machines boot" for i in named if not _has(folder, i)]
+    return [
+        f"image {i} is not in {folder}; build it, or put it there before its machines boot"
+        for i in named
+        if not _has(folder, i)
+    ]
 
 
 def _has(folder: Path, image: str) -> bool:
@@ -103,14 +113,58 @@ def _exists(path: Path) -> bool:
 
 def problems(config: Config) -> list[str]:
     """What keeps this host from serving this configuration, each with what to do."""
-    return [*_interfaces(config), *_accounts(config.server), *_folders(config), *_readable(config), *_ports(config)]
+    found = [*_interfaces(config), *_accounts(config.server), *_folders(config), *_readable(config)]
+    return [*found, *_ports(config)]
+
+
+def settled(config: Config) -> Config:
+    """The configuration with every network's `address` filled in: by default its interface's own.
+
+    A relayed network takes the first address of the first interface. Networks without any stay as they are;
+    `problems` names them.
+    """
+    networks = {name: _settled(network, config) for name, network in config.inventory.networks.items()}
+    return replace(config, inventory=replace(config.inventory, networks=networks))
+
+
+def _settled(network: Network, config: Config) -> Network:
+    if network.address is not None:
+        return network
+    names = (network.interface,) if network.interface else config.server.interfaces
+    have = [address for name in names for address in _own(name)]
+    inside = [address for address in have if address in network.subnet]
+    return replace(network, address=next(iter([*inside, *have]), None))
+
+
+def _own(interface: str) -> tuple[IPv4Address, ...]:
+    try:
+        return net.interface(interface).addresses
+    except (StartError, OSError):
+        return ()
 
 
 def _interfaces(config: Config) -> Iterator[str]:
-    for name in config.server.interfaces:
-        if not Path("/sys/class/net", name).exists():
-            there = ", ".join(sorted(n for _, n in socket.if_nameindex()))
-            yield f"interface {name} is not on this host; name one of {there}"
+    """Interfaces that are not there, and addresses that are not ours."""
+    named = dict.fromkeys(
+        (*config.server.interfaces, *(n.interface for n in config.inventory.networks.values() if n.interface))
+    )
+    ours: set[IPv4Address] = set()
+    for name in named:
+        try:
+            facts = net.interface(name)
+        except StartError as error:
+            yield str(error)
+            continue
+        ours.update(facts.addresses)
+        if not facts.addresses:
+            yield f"interface {name} has no IPv4 address; give it one (`ip address add`)"
+    if not ours:
+        return
+    for network in settled(config).inventory.networks.values():
+        if network.address and network.address not in ours:
+            have = ", ".join(map(str, sorted(ours)))
+            what = f"networks[{network.name}].address: {network.address} is not on this host"
+            yield f"{what}; name one of {have}, or add it to an interface"
 
 
 def _accounts(server: Server) -> Iterator[str]:
@@ -124,7 +178,8 @@ def _accounts(server: Server) -> Iterator[str]:
 def _folders(config: Config) -> Iterator[str]:
     server = config.server
     if not server.images_dir.is_dir():
-        yield f"server.images_dir: {server.images_dir} is no folder; make it"
+        what = f"server.images_dir: there is no folder {server.images_dir}"
+        yield f"{what}; make it, or name another place"
     parent = next(p for p in (server.data_dir, *server.data_dir.parents) if p.exists())
     if not parent.is_dir():
         yield f"server.data_dir: {parent} is no folder; name another place"
@@ -141,11 +196,11 @@ def _readable(config: Config) -> Iterator[str]:
     for path in (*config.files, *config.secret_files):
         if _exists(path) and not readable(path, reader):
             who = reader.name if reader else f"uid {os.geteuid()}"
-            yield f"{path} is not readable by {who}; chgrp and chmod g+r it, and the folders above it g+x"
+            yield f"{path} is not readable by {who}; let its group read it, and enter the folders above it"
 
 
 def readable(path: Path, account: Account | None) -> bool:
-    """Whether an account may read a file, by the modes of the file and of all folders above it."""
+    """Whether an account (None: this process) may read a file, by its mode and those of the folders above."""
     if account is None:
         return os.access(path, os.R_OK)
     if account.uid == 0:
@@ -168,4 +223,50 @@ def _may(path: Path, account: Account, bit: int) -> bool:
 
 
 def _ports(config: Config) -> Iterator[str]:
-    return iter(())
+    """Ports that somebody else has: each is bound and let go at once."""
+    server = config.server
+    for name in server.interfaces:
+        addresses = _own(name)
+        if not addresses:
+            continue
+        try:
+            net.open_endpoint(name).close()
+        except StartError as error:
+            yield str(error)
+        for address in addresses:
+            yield from _taken(socket.SOCK_DGRAM, str(address), 69)
+            yield from _taken(socket.SOCK_STREAM, str(address), server.boot_port)
+    yield from _taken(socket.SOCK_STREAM, config.api.host, config.api.port)
+
+
+def _taken(kind: socket.SocketKind, host: str, port: int) -> Iterator[str]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    word = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:  # connections that just ended do not hold a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            if kind == socket.SOCK_STREAM:
+                probe.listen(1)
+        except PermissionError:
+            yield f"{word} port {port} on {host} may not be opened by this account; start as root"
+        except OSError as error:
+            remedy = (
+                f"stop the program that has it (`ss -{'t' if word == 'TCP' else 'u'}lnp sport = :{port}`)"
+            )
+            yield f"{word} port {port} on {host} cannot be opened: {error.strerror}; {remedy}"
+
+
+def fingerprint(paths: Iterable[Path | str], config: Config) -> frozenset[tuple[str, int, int, int]]:
+    """What changes when one of the files does, or when a directory named by `--config` gains or loses one."""
+    files = {str(path) for path in (*config.files, *map(Path, paths))}
+    return frozenset(_stamp(file) for file in files)
+
+
+def _stamp(file: str) -> tuple[str, int, int, int]:
+    try:
+        facts = Path(file).stat()
+    except OSError:
+        return file, 0, 0, 0
+    return file, facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -50,18 +50,16 @@ def _lists(low: Seq, high: Seq) -> Seq:
 def _identity(item: Any) -> object:
     """What makes two items the same one: an entry's name, a scalar's value and type."""
     if isinstance(item, Map):
-        return next(((key, str(item[key])) for key in IDENTITY if isinstance(item.get(key), (str, int))), None)
+        return next(
+            ((key, str(item[key])) for key in IDENTITY if isinstance(item.get(key), (str, int))), None
+        )
     return (type(item), item) if isinstance(item, (str, int)) else None
 
 
 def doubled(top: Map) -> Iterator[Problem]:
-    """Entries of one file that stand in one list under the same name."""
+    """Networks, clusters and pools of one file that share a name (nodes are compared across all files)."""
     for key in ("networks", "clusters", "pools"):
         yield from _doubled(top.get(key), key)
-    pools = top.get("pools")
-    for pool in pools if isinstance(pools, Seq) else ():
-        if isinstance(pool, Map):
-            yield from _doubled(pool.get("nodes"), f"pools[{pool.get('name')}].nodes")
 
 
 def _doubled(entries: Any, path: str) -> Iterator[Problem]:

@@ -95,4 +95,4 @@ class Config:
     warnings: tuple[str, ...] = ()
     """What a newcomer should know though it stops nothing: keys without effect yet."""
     secret_files: tuple[Path, ...] = field(default=())
-    """Files named by the configuration that `server.user` must be able to read: kubeconfigs, tokens, passwords."""
+    """Kubeconfigs, token and password files that are named here; `server.user` must be able to read them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from itertools import pairwise
 
 from netboot.config import values
 from netboot.config.problems import Bad, Many, shown
@@ -34,7 +35,7 @@ _KUBELET_MAY = frozenset(
         "topology.kubernetes.io/zone",
     }
 )
-"""The labels of Kubernetes' own that a kubelet may set on itself (NodeRestriction; kubelet's --node-labels)."""
+"""The labels of Kubernetes' own that a kubelet may set on itself (--node-labels; NodeRestriction)."""
 
 _OURS = {
     "node-labels": "write them as labels",
@@ -47,16 +48,22 @@ _OURS = {
 _MODULE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SYSCTL = re.compile(r"[A-Za-z0-9_*-]+(?:[./][A-Za-z0-9_*:@-]+)+")
 _ARGUMENT = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,200}\.(?:service|socket|timer|mount|automount|path|target|slice|swap)")
+_UNIT = re.compile(
+    r"[A-Za-z0-9:_.\\@-]{1,200}\.(?:service|socket|timer|mount|automount|path|target|slice|swap)"
+)
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(?:/[A-Za-z0-9_+-]{1,30}){0,2}")
 _PREFLIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,80}")
 _QUIRK = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PROGRAM = re.compile(r"(?:https?://)?[A-Za-z0-9][A-Za-z0-9._/@:+-]{0,120}")
 _HASH = re.compile(r"\$[0-9a-z]{1,8}\$[^\s:*!\\]{8,200}|[*!]+")
-_KEY_TYPES = re.compile(r"(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp(?:256|384|521)|sk-[a-z0-9-]+@openssh\.com)")
+_KEY_TYPES = re.compile(
+    r"(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp(?:256|384|521)|sk-[a-z0-9-]+@openssh\.com)"
+)
 _MODE = re.compile(r"0o?[0-7]{3,4}")
 
-module = values.matching(_MODULE, "a kernel module", "write its bare name; its parameters belong into a file of /etc/modprobe.d")
+module = values.matching(
+    _MODULE, "a kernel module", "write its bare name; its parameters belong into a file of /etc/modprobe.d"
+)
 sysctl = values.matching(_SYSCTL, "a sysctl", "write one like net.ipv4.ip_forward")
 unit = values.matching(_UNIT, "a systemd unit's name", "write one like hello.service")
 timezone = values.matching(_TIMEZONE, "a time zone", "write one like Europe/Prague or UTC")
@@ -104,7 +111,10 @@ def taint(value: object) -> Taint:
     plain = values.text(value)
     pair, colon, effect = plain.rpartition(":")
     if not colon or effect not in _EFFECTS:
-        raise Bad(f"{shown(plain)} has no effect that Kubernetes knows", f"write KEY=VALUE:EFFECT with {', '.join(_EFFECTS)}")
+        raise Bad(
+            f"{shown(plain)} has no effect that Kubernetes knows",
+            f"write KEY=VALUE:EFFECT with {', '.join(_EFFECTS)}",
+        )
     key, _, of_key = pair.partition("=")
     return Taint(_qualified(key, "taint"), label_value(of_key), effect)
 
@@ -113,7 +123,10 @@ def kubelet_argument(value: object) -> str:
     """A kubelet's flag without its dashes, where it is not one that we write ourselves."""
     plain = values.text(value)
     if not _ARGUMENT.fullmatch(plain):
-        raise Bad(f"{shown(plain)} is not a kubelet's argument", "write its name without dashes before it, like cgroup-driver")
+        raise Bad(
+            f"{shown(plain)} is not a kubelet's argument",
+            "write its name without dashes before it, like cgroup-driver",
+        )
     if remedy := _OURS.get(plain):
         raise Bad(f"the argument {plain} is the appliance's own", remedy)
     return plain
@@ -131,22 +144,25 @@ def kernel_parameter(value: object) -> str:
     """A word of the kernel's command line that a boot script can carry as it stands."""
     plain = values.text(value)
     if not re.fullmatch(r"[!-~]{1,512}", plain) or "${" in plain:
-        raise Bad(f"{shown(plain)} is not one plain word", "write one list item per parameter, without blanks or `${`")
+        raise Bad(
+            f"{shown(plain)} is not one plain word",
+            "write one list item per parameter, without blanks or `${`",
+        )
     if plain.startswith(("netboot.", "initrd=", "BOOTIF=")):
         raise Bad(f"{shown(plain)} is the boot script's own", "leave it out")
     return plain
 
 
 def ssh_key(value: object) -> str:
-    """A line of authorized_keys: options, type, key in base64, comment."""
-    plain = values.line(value).strip()
-    if "PRIVATE KEY" in plain:
+    """A line of authorized_keys: options, type, key in base64, comment. No message shows it."""
+    if "PRIVATE KEY" in values.text(value):
         raise Bad("this is a private key", "write the public one, from the .pub file, and make a new pair")
+    plain = values.line(value).strip()
     words = plain.split()
-    for kind, key in zip(words, words[1:], strict=False):
+    for kind, key in pairwise(words):
         if _KEY_TYPES.fullmatch(kind) and _is_key(kind, key):
             return plain
-    raise Bad(f"{shown(plain)} is not a public key", "write a line of an OpenSSH .pub file")
+    raise Bad("this is not a public key", "write a line of an OpenSSH .pub file")
 
 
 def _is_key(kind: str, key: str) -> bool:
@@ -155,7 +171,9 @@ def _is_key(kind: str, key: str) -> bool:
         raw = base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return raw[4 : 4 + len(kind)] == kind.encode() and raw[:4] == len(kind).to_bytes(4, "big") and len(raw) > 36
+    return (
+        raw[4 : 4 + len(kind)] == kind.encode() and raw[:4] == len(kind).to_bytes(4, "big") and len(raw) > 36
+    )
 
 
 def password_hash(value: object) -> str:
@@ -204,7 +222,9 @@ def mount_word(value: object) -> str:
     """A field of /etc/fstab: no blanks."""
     plain = values.line(value)
     if re.search(r"\s|#|\\", plain):
-        raise Bad(f"{shown(plain)} holds blanks, `#` or a backslash", "write a field of /etc/fstab without them")
+        raise Bad(
+            f"{shown(plain)} holds blanks, `#` or a backslash", "write a field of /etc/fstab without them"
+        )
     return plain
 
 
@@ -228,7 +248,10 @@ def cri_socket(value: object) -> str:
     """The container runtime's socket."""
     plain = values.line(value)
     if not re.fullmatch(r"unix:///[^\s'\"]+", plain):
-        raise Bad(f"{shown(plain)} is not a runtime's socket", "write one like unix:///run/containerd/containerd.sock")
+        raise Bad(
+            f"{shown(plain)} is not a runtime's socket",
+            "write one like unix:///run/containerd/containerd.sock",
+        )
     return plain
 
 
@@ -251,7 +274,10 @@ def dhcp_options(value: object, *, boot: bool = False) -> Options:
         try:
             code = _option_code(key, boot=boot)
             if code in found:
-                raise Bad(f"option {code} ({_name(code)}) stands twice, by name and by number", "keep one of the two")
+                raise Bad(
+                    f"option {code} ({_name(code)}) stands twice, by name and by number",
+                    "keep one of the two",
+                )
             found[code] = _option_value(code, of_key)
         except Bad as bad:
             wrong.append((str(key), bad))
@@ -267,7 +293,9 @@ def _option_code(key: object, *, boot: bool) -> int:
     except ValueError:
         raise Bad(f"{shown(plain)} is not a DHCP option", _nearest(plain)) from None
     if code in dhcp.PROTOCOL_CODES:
-        raise Bad(f"option {code} ({_name(code)}) is computed by the protocol", _COMPUTED.get(code, "leave it out"))
+        raise Bad(
+            f"option {code} ({_name(code)}) is computed by the protocol", _COMPUTED.get(code, "leave it out")
+        )
     if code in dhcp.BOOT_CODES and not boot:
         remedy = "write it in a node's own options, or leave it out"
         raise Bad(f"option {code} ({_name(code)}) comes from the boot plan", remedy)

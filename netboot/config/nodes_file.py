@@ -1,7 +1,7 @@
 """`nodes_file`: nodes of a pool, one per line, for farms of thousands.
 
 `*.csv`: a head line with key names, lists separated by blanks, dots for nested keys (`boot.program`,
-`options.ntp-servers`, `settings.labels.rack`). `*.jsonl`: one node per line, as the operator's file writes it.
+`options.ntp-servers`, `settings.labels.rack`). `*.jsonl`: one node per line, with the operator's keys.
 Plain lines (name, MACs, address, tags, image) are read without the schema, ten times as fast; both ways
 use the same readers of single values and say the same of a bad one.
 """
@@ -24,9 +24,13 @@ from netboot.model.inventory import Node
 
 MAX_BYTES = 256 << 20
 _PLAIN = frozenset({"name", "macs", "address", "tags", "image"})
-_LISTS = frozenset({"macs", "tags", "boot.quirks", "settings.modules", "settings.kernel_parameters", "settings.taints"})
+_LISTS = frozenset(
+    {"macs", "tags", "boot.quirks", "settings.modules", "settings.kernel_parameters", "settings.taints"}
+)
 _BY_KEY = ("options.", "settings.labels.", "settings.sysctls.", "settings.kubelet_args.")
-_NO_CELL = frozenset(f"settings.{key}" for key in ("ssh_authorized_keys", "mounts", "files", "units", "hosts"))
+_NO_CELL = frozenset(
+    f"settings.{key}" for key in ("ssh_authorized_keys", "mounts", "files", "units", "hosts")
+)
 _REMEDY = "write lines of an editor's plain UTF-8"
 
 
@@ -52,7 +56,9 @@ def rows(path: Path, pool: str, convert: Callable[[schema.Node, str], Node]) -> 
         raise Absent(f"{path} cannot be read: {error.strerror}") from None
     file = str(path)
     if len(raw) > MAX_BYTES:
-        yield Problem(Place(file, 0), "", f"it is larger than {MAX_BYTES >> 20} MiB", "split it over several pools")
+        yield Problem(
+            Place(file, 0), "", f"it is larger than {MAX_BYTES >> 20} MiB", "split it over several pools"
+        )
         return
     try:
         text = raw.decode("utf-8-sig")
@@ -68,7 +74,9 @@ def rows(path: Path, pool: str, convert: Callable[[schema.Node, str], Node]) -> 
         yield entry if isinstance(entry, Problem) else _row(entry, Place(file, line), pool, convert)
 
 
-def _row(entry: Mapping[str, object], place: Place, pool: str, convert: Callable[[schema.Node, str], Node]) -> Row | Problem:
+def _row(
+    entry: Mapping[str, object], place: Place, pool: str, convert: Callable[[schema.Node, str], Node]
+) -> Row | Problem:
     """A line's node: by hand where it is plain, else by the schema."""
     try:
         if entry.keys() <= _PLAIN and (plain := _plain(entry, pool)):
@@ -77,7 +85,9 @@ def _row(entry: Mapping[str, object], place: Place, pool: str, convert: Callable
     except Bad as bad:
         return _of_row(entry, place, bad.what, bad.remedy)
     except ValidationError as error:
-        said = [e for each in error.errors(include_url=False, include_input=False) for e in explain(each, _NODE)]
+        said = [
+            e for each in error.errors(include_url=False, include_input=False) for e in explain(each, _NODE)
+        ]
         what = "; ".join(f"{'.'.join(map(str, path))}: {what}" for path, what, _ in said)
         return _of_row(entry, place, what, said[0][2])
     later = tuple(key.path for _, key in schema.marked(entry, _NODE))
@@ -122,10 +132,18 @@ def _jsonl(text: str, file: str) -> _Entries:
             continue
         except (ValueError, RecursionError) as error:
             reason = getattr(error, "msg", "nested too deep")
-            yield number, Problem(Place(file, number), "", f"not valid JSON: {reason}", "write one node per line")
+            yield (
+                number,
+                Problem(Place(file, number), "", f"not valid JSON: {reason}", "write one node per line"),
+            )
             continue
         if not isinstance(entry, dict):
-            yield number, Problem(Place(file, number), "", "it is not a JSON object", 'write {"name": ..., "macs": [...]}')
+            yield (
+                number,
+                Problem(
+                    Place(file, number), "", "it is not a JSON object", 'write {"name": ..., "macs": [...]}'
+                ),
+            )
             continue
         yield number, entry
 
@@ -164,7 +182,10 @@ def _csv(text: str, file: str) -> _Entries:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield line, Problem(Place(file, line), "", f"not valid CSV: {error}", "look at the quotes of this line")
+            yield (
+                line,
+                Problem(Place(file, line), "", f"not valid CSV: {error}", "look at the quotes of this line"),
+            )
             return
         if cells is None:
             return
@@ -172,7 +193,12 @@ def _csv(text: str, file: str) -> _Entries:
             continue
         if len(cells) != len(head):
             what = f"{len(cells)} cells under {len(head)} column names"
-            yield line, Problem(Place(file, line), "", what, "write one cell per column, empty where there is no value")
+            yield (
+                line,
+                Problem(
+                    Place(file, line), "", what, "write one cell per column, empty where there is no value"
+                ),
+            )
             continue
         try:
             yield line, _entry(columns, cells)
@@ -183,7 +209,9 @@ def _csv(text: str, file: str) -> _Entries:
 def _head(head: Sequence[str]) -> Iterator[Bad]:
     """What is wrong with the head line."""
     if "name" not in head or "macs" not in head:
-        yield Bad("the head line has no column name or no column macs", "write the key names into the first line")
+        yield Bad(
+            "the head line has no column name or no column macs", "write the key names into the first line"
+        )
         return
     known = _columns()
     for column in head:
@@ -193,7 +221,9 @@ def _head(head: Sequence[str]) -> Iterator[Bad]:
             yield Bad(f"{column} does not fit into cells", "write it in a *.jsonl file or in a tag")
         elif column not in known and not (column.startswith(_BY_KEY) and column not in _BY_KEY):
             near = values.nearest(column, known)
-            yield Bad(f"unknown column {shown(column)}", near or f"take it out; known here: {', '.join(known)}")
+            yield Bad(
+                f"unknown column {shown(column)}", near or f"take it out; known here: {', '.join(known)}"
+            )
 
 
 def _columns() -> tuple[str, ...]:

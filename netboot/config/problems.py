@@ -60,6 +60,14 @@ def report(problems: Iterable[Problem], files: Iterable[str]) -> tuple[str, ...]
 
 def shown(value: object) -> str:
     """A value as a message quotes it: one line, not long. Never for a value that may be a secret."""
-    text = value if isinstance(value, str) else "true" if value is True else "false" if value is False else str(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else "true"
+        if value is True
+        else "false"
+        if value is False
+        else str(value)
+    )
     text = ascii(text)[1:-1].replace("\\'", "'")
     return f'"{text[:57]}..."' if len(text) > 60 else f'"{text}"'

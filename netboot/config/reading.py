@@ -46,7 +46,9 @@ class Source:
             if isinstance(key, int):
                 item = here[key] if isinstance(here, list) and key < len(here) else None
                 name = item.get("name") if isinstance(item, dict) else None
-                text += f"[{name if isinstance(name, str) and name.isprintable() and len(name) < 64 else key}]"
+                text += (
+                    f"[{name if isinstance(name, str) and name.isprintable() and len(name) < 64 else key}]"
+                )
                 here = item
                 continue
             here = here.get(key) if isinstance(here, dict) else None
@@ -78,10 +80,18 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(p for p in path.glob("*.yaml") if not p.name.startswith(".") and not p.is_dir())
+        inside = _inside(path)
         if not inside:
-            problems.append(Problem(Place(str(path), 0), "", "the directory holds no *.yaml", "name a file"))
+            problems.append(Problem(Place(str(path), 0), "", "no *.yaml is in this directory", "name a file"))
         yield from inside
+
+
+def _inside(directory: Path) -> list[Path]:
+    try:
+        names = sorted(p for p in directory.iterdir() if p.suffix == ".yaml" and not p.name.startswith("."))
+    except OSError:
+        return []
+    return [path for path in names if not path.is_dir()]
 
 
 def _bytes(file: Path, problems: list[Problem]) -> bytes:

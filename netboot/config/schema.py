@@ -54,7 +54,9 @@ class NotYet(Later):
 class Entry(BaseModel):
     """A mapping of the file. Unknown keys are refused; a key without a value takes its default back."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -125,7 +127,9 @@ class Api(Entry):
     names: tuple[Domain, ...] = ()
     tls: Annotated[
         Tls | None,
-        NotYet(what="HTTPS on the API's listener is not there yet", remedy="leave it out and listen on 127.0.0.1"),
+        NotYet(
+            what="HTTPS on the API's listener is not there yet", remedy="leave it out and listen on 127.0.0.1"
+        ),
     ] = None
     tokens_file: Annotated[File | None, Later()] = None
 
@@ -224,7 +228,10 @@ class Image(Entry):
     mirrors: Annotated[tuple[Annotated[str, _P(values.url)], ...], Later()] = ()
     public_key: Annotated[
         File | None,
-        NotYet(what="signatures of images are not checked yet", remedy="leave it out; the SHA-256 is always checked"),
+        NotYet(
+            what="signatures of images are not checked yet",
+            remedy="leave it out; the SHA-256 is always checked",
+        ),
     ] = None
 
 
@@ -249,7 +256,9 @@ class Join(Entry):
     discovery: Annotated[
         str,
         _P(values.choice("token", "file")),
-        NotYet(harmless=("token",), what="discovery by file is not there yet", remedy="write discovery: token"),
+        NotYet(
+            harmless=("token",), what="discovery by file is not there yet", remedy="write discovery: token"
+        ),
     ] = "token"
     role: Annotated[
         str,
@@ -295,7 +304,9 @@ class Cluster(Entry):
     image: ImageName | None = None
     tags: tuple[Name, ...] = ()
     join: Join = Join()
-    serving_certificates: Annotated[str, _P(values.choice("approve", "ignore")), Later(("ignore",))] = "ignore"
+    serving_certificates: Annotated[str, _P(values.choice("approve", "ignore")), Later(("ignore",))] = (
+        "ignore"
+    )
     node_actions: NodeActions = NodeActions()
 
 
@@ -344,7 +355,9 @@ class Settings(Entry):
     network_script: Annotated[str | None, _P(node_values.script)] = None
     files: dict[Annotated[str, _P(node_values.file_path)], NodeFile] = {}
     units: dict[Annotated[str, _P(node_values.unit)], Unit] = {}
-    hosts: dict[Annotated[str, _P(values.any_ip)], Annotated[tuple[str, ...], _P(node_values.host_names)]] = {}
+    hosts: dict[
+        Annotated[str, _P(values.any_ip)], Annotated[tuple[str, ...], _P(node_values.host_names)]
+    ] = {}
 
 
 class Tag(Settings):

@@ -66,8 +66,14 @@ def matching(pattern: re.Pattern[str], what: str, remedy: str) -> Callable[[obje
     return read
 
 
-name = matching(_NAME, "a name", "use up to 63 letters, digits, dots, dashes and underscores, a letter or digit at both ends")
-interface = matching(_INTERFACE, "a network interface's name", "write it as `ip link` shows it, at most 15 characters")
+name = matching(
+    _NAME,
+    "a name",
+    "use up to 63 letters, digits, dots, dashes and underscores, a letter or digit at both ends",
+)
+interface = matching(
+    _INTERFACE, "a network interface's name", "write it as `ip link` shows it, at most 15 characters"
+)
 account = matching(_ACCOUNT, "an account's name", "write a name of /etc/passwd")
 
 
@@ -167,7 +173,9 @@ def mac(value: object) -> Mac:
     except (ValueError, AttributeError):
         raise Bad(f"{_any(value)} is not a MAC address", "write one like 52:54:00:12:34:56") from None
     if address[1] in "13579bdf" or address == "00:00:00:00:00:00":
-        raise Bad(f"{_any(value)} is no machine's own MAC address", "write the one printed on its network card")
+        raise Bad(
+            f"{_any(value)} is no machine's own MAC address", "write the one printed on its network card"
+        )
     return address
 
 
@@ -234,7 +242,9 @@ def domain(value: object) -> str:
     plain = text(value)
     parts = plain.lower().split(".")
     if len(plain) > 253 or not all(_LABEL.fullmatch(part) for part in parts):
-        raise Bad(f"{shown(plain)} is not a DNS name", "write one like infra.example.org, without a final dot")
+        raise Bad(
+            f"{shown(plain)} is not a DNS name", "write one like infra.example.org, without a final dot"
+        )
     return plain
 
 
@@ -285,7 +295,9 @@ def image(value: object) -> str:
     try:
         split_reference(plain)
     except ValueError:
-        raise Bad(f"{shown(plain)} is not an image", "write its name, or NAME@sha256:HEX for one generation") from None
+        raise Bad(
+            f"{shown(plain)} is not an image", "write its name, or NAME@sha256:HEX for one generation"
+        ) from None
     return plain
 
 
@@ -294,7 +306,9 @@ def uuid(value: object) -> str:
     try:
         parsed = uuid_module.UUID(text(value))
     except ValueError:
-        raise Bad(f"{_any(value)} is not a UUID", "write one like 4c4c4544-0042-3510-8054-b4c04f564232") from None
+        raise Bad(
+            f"{_any(value)} is not a UUID", "write one like 4c4c4544-0042-3510-8054-b4c04f564232"
+        ) from None
     if parsed.int in (0, (1 << 128) - 1):
         raise Bad(f"{_any(value)} names no machine", "write the machine's own UUID, or leave it out")
     return str(parsed)
@@ -308,7 +322,9 @@ def octets(value: object) -> bytes:
     try:
         raw = bytes.fromhex(plain[4:].replace(":", ""))
     except ValueError:
-        raise Bad(f"{shown(plain)} is not hexadecimal", 'write pairs of hex digits, like "hex:0a0b0c"') from None
+        raise Bad(
+            f"{shown(plain)} is not hexadecimal", 'write pairs of hex digits, like "hex:0a0b0c"'
+        ) from None
     if not 1 <= len(raw) <= 255:
         raise Bad(f"{len(raw)} octets do not fit", "write 1 to 255")
     return raw
@@ -318,7 +334,9 @@ def node_name(value: object) -> str:
     """The pattern that names undeclared machines: `{mac}` becomes twelve hex digits."""
     plain = text(value)
     if plain.count("{mac}") != 1:
-        raise Bad(f"{shown(plain)} does not hold {{mac}} once", 'write one like "node-{mac}", so that names differ')
+        raise Bad(
+            f"{shown(plain)} does not hold {{mac}} once", 'write one like "node-{mac}", so that names differ'
+        )
     try:
         hostname(plain.replace("{mac}", "0" * 12))
     except Bad as bad:

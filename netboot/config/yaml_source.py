@@ -83,7 +83,9 @@ def read(raw: bytes, file: str) -> tuple[Map, list[Problem]]:
     if top is None:
         return empty, composer.problems
     if not isinstance(top, Map):
-        wrong = Problem(Place(file, 1), "", "the file is not a mapping", "start it with keys such as `networks:`")
+        wrong = Problem(
+            Place(file, 1), "", "the file is not a mapping", "start it with keys such as `networks:`"
+        )
         return empty, [*composer.problems, wrong]
     return top, composer.problems
 
@@ -145,7 +147,9 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             return self._kept(event.anchor, (_scalar(event), 1))
         if depth >= MAX_DEPTH:
-            raise _GiveUp(self._place(event), f"values are nested deeper than {MAX_DEPTH}", "write it flatter")
+            raise _GiveUp(
+                self._place(event), f"values are nested deeper than {MAX_DEPTH}", "write it flatter"
+            )
         compose = self._mapping if isinstance(event, yaml.MappingStartEvent) else self._sequence
         return self._collection(event, depth, compose)
 
@@ -168,11 +172,15 @@ class _Composer:
         if event.anchor in self._open:
             raise _GiveUp(self._place(event), f"*{event.anchor} stands inside itself", "write the value out")
         if event.anchor not in self._anchors:
-            raise _GiveUp(self._place(event), f"*{event.anchor} has no anchor", f"write &{event.anchor} before it")
+            raise _GiveUp(
+                self._place(event), f"*{event.anchor} has no anchor", f"write &{event.anchor} before it"
+            )
         value, size = self._anchors[event.anchor]
         self._aliased += size
         if self._aliased > MAX_ALIASED:
-            raise _GiveUp(self._place(event), f"aliases add more than {MAX_ALIASED} values", "use tags instead")
+            raise _GiveUp(
+                self._place(event), f"aliases add more than {MAX_ALIASED} values", "use tags instead"
+            )
         return value, size
 
     def _mapping(self, event: Any, depth: int) -> tuple[object, int]:
@@ -186,7 +194,8 @@ class _Composer:
             value, size = self._node(next(self._events), depth + 1)
             total += size + 1
             if key in result:
-                what = f"the key {shown(key)} stands twice: on line {result.at[key].line} and on line {place.line}"
+                lines = f"on line {result.at[key].line} and on line {place.line}"
+                what = f"the key {shown(key)} stands twice: {lines}"
                 self.problems.append(Problem(place, "", what, "keep one of the two"))
                 continue
             result.put(key, value, place)
@@ -195,9 +204,13 @@ class _Composer:
     def _key(self, event: Any) -> str:
         if isinstance(event, yaml.ScalarEvent):
             if event.tag is not None and event.tag not in _STRING_TAGS:
-                self._problem(event, f"the tag {shown(event.tag)} is not read here", "write the key without a tag")
+                self._problem(
+                    event, f"the tag {shown(event.tag)} is not read here", "write the key without a tag"
+                )
             if event.value == "<<" and event.implicit[0]:
-                self._problem(event, "merge keys (<<) are not read", "use tags, or name the anchored value as a whole")
+                self._problem(
+                    event, "merge keys (<<) are not read", "use tags, or name the anchored value as a whole"
+                )
             return self._kept_key(event)
         raise _GiveUp(self._place(event), "a key is no plain text", "write `key: value`")
 

@@ -16,6 +16,7 @@ from netboot.model.machine import Client, Mac
 from netboot.model.settings import Settings, merge
 
 INFINITE = float("inf")
+_NO_SETTINGS = Settings()
 
 OptionValue = int | str | tuple[int | str, ...]
 """A DHCP option as the operator wrote it; `dhcp.options` turns it into bytes by the option's type."""
@@ -123,7 +124,7 @@ class Node:
     remote_id: bytes | None = None
     options: Options = field(default_factory=dict)
     boot: BootOverride = BootOverride()
-    settings: Settings = Settings()
+    settings: Settings = _NO_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Tag:
     """A named bundle of settings and DHCP options."""
 
     name: str
-    settings: Settings = Settings()
+    settings: Settings = _NO_SETTINGS
     dhcp_options: Options = field(default_factory=dict)
 
 
@@ -190,6 +191,11 @@ class Inventory:
         """Each reserved address's node."""
         return {node.address: node for node in self.nodes if node.address}
 
+    def index(self) -> None:
+        """Build all indexes now, so that no packet waits for them."""
+        for name in ("by_mac", "by_name", "reserved", "_catch_all"):
+            getattr(self, name)
+
     @cached_property
     def _catch_all(self) -> Mapping[str, Pool]:
         return {pool.network: pool for pool in self.pools.values() if pool.catch_all}
@@ -198,7 +204,7 @@ class Inventory:
         """The networks that a packet may belong to: the relay's subnet, else those of its interface."""
         if giaddr is not None:
             return tuple(n for n in self.networks.values() if giaddr in n.subnet)
-        return tuple(n for n in self.networks.values() if n.interface is not None and n.interface == interface)
+        return tuple(n for n in self.networks.values() if n.interface and n.interface == interface)
 
     def match(self, client: Client, networks: Iterable[Network]) -> Assignment | NoMatch:
         """Whose machine this is, seen from the networks that its packet arrived on. MAC first."""
@@ -209,7 +215,8 @@ class Inventory:
                 return self.assign(node)
         if node:
             where = ", ".join(n.name for n in candidates) or "no network of ours"
-            return NoMatch(f"{node.name} is declared in network {self.pools[node.pool].network}, but asks from {where}")
+            declared = self.pools[node.pool].network
+            return NoMatch(f"{node.name} is declared in network {declared}, but asks from {where}")
         for network in candidates:
             if pool := self._catch_all.get(network.name):
                 return self.catch(client.mac, pool)

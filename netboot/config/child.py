@@ -1,0 +1,118 @@
+"""Reading the operator's file in a process of its own, so that a reload never keeps DHCP waiting.
+
+The child reads and checks everything and sends the configuration in small pieces; between two of them the
+event loop runs. Nothing that stands in the files can hurt the daemon: the child has a time limit, little
+priority and a bound on its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import resource
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from netboot.config import Config, examine
+from netboot.errors import ConfigError
+from netboot.model.inventory import Node
+
+TIME_LIMIT = 60.0
+"""Seconds that reading may take before the files are refused."""
+
+_NODES_PER_PIECE = 100
+_FARM = 10_000
+_MAX_PIECE = 64 << 20
+_MEMORY = 4 << 30
+_LENGTH = struct.Struct("!I")
+
+
+async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME_LIMIT) -> Config:
+    """What `netboot.config.load` returns, read in a child process. Raises ConfigError as it does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "netboot.config.child",
+        *map(str, paths),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        limit=1 << 20,
+    )
+    collecting = gc.isenabled()
+    gc.disable()  # a full collection stops everything for 0.1 s when 100,000 nodes are new
+    try:
+        async with asyncio.timeout(time_limit):
+            return await _receive(process)
+    except TimeoutError:
+        what = f"reading the configuration took longer than {time_limit:g} s"
+        raise ConfigError(
+            [f"{what}; move nodes into a nodes_file, or look at the load of this host"]
+        ) from None
+    finally:
+        if collecting:
+            gc.enable()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _receive(process: asyncio.subprocess.Process) -> Config:
+    assert process.stdout is not None
+    nodes: list[Node] = []
+    try:
+        first = await _piece(process.stdout)
+        if isinstance(first, tuple):
+            raise ConfigError(first)
+        while (piece := await _piece(process.stdout)) is not None:
+            nodes += piece
+    except (asyncio.IncompleteReadError, pickle.UnpicklingError, EOFError):
+        raise ConfigError(["the process that reads the configuration died; see `journalctl -k`"]) from None
+    config: Config = first
+    whole = replace(config, inventory=replace(config.inventory, nodes=tuple(nodes)))
+    await asyncio.to_thread(whole.inventory.index)
+    if len(nodes) > _FARM:
+        gc.freeze()  # the collector would walk them all, again and again, for nothing
+    return whole
+
+
+async def _piece(stream: asyncio.StreamReader) -> Any:
+    """One piece; the loop runs before it is taken apart."""
+    (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
+    raw = await stream.readexactly(min(length, _MAX_PIECE))
+    await asyncio.sleep(0)
+    return pickle.loads(raw)  # from our own child alone, over a pipe that nobody else has
+
+
+def _pieces(paths: Sequence[str]) -> Iterator[object]:
+    """What the child sends: the problems, or the configuration, its nodes apart, and None at the end."""
+    found = examine(paths)
+    if found.config is None or found.absent:
+        yield (*found.problems, *found.absent)
+        return
+    nodes = found.config.inventory.nodes
+    yield replace(found.config, inventory=replace(found.config.inventory, nodes=()))
+    for start in range(0, len(nodes), _NODES_PER_PIECE):
+        yield list(nodes[start : start + _NODES_PER_PIECE])
+    yield None
+
+
+def main(paths: Sequence[str], out: BinaryIO) -> None:
+    """The child: read, and write every piece with its length before it."""
+    os.nice(5)
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+    for piece in _pieces(paths):
+        raw = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
+        out.write(_LENGTH.pack(len(raw)) + raw)
+    out.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], sys.stdout.buffer)
