@@ -276,8 +276,8 @@ class KubernetesApi:
         far = abs(self._skew) > SKEW_LIMIT
         if far and not self._skew_reported:
             log.warning(
-                "the clock of cluster %s's API is %.0f s %s ours: join tokens may be expired or live too long; "
-                "synchronise both clocks (NTP)",
+                "the clock of cluster %s's API is %.0f s %s ours: join tokens may be expired or live too "
+                "long; synchronise both clocks (NTP)",
                 self.name,
                 abs(self._skew),
                 "ahead of" if self._skew > 0 else "behind",

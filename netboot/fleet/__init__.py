@@ -1,0 +1,1 @@
+"""Work that takes minutes and spans machines: following joins to Ready."""

@@ -1,0 +1,188 @@
+"""Follow each join from the credential to Ready, and take credentials back when a boot is through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from netboot.cluster import ClusterApi, Clusters, NodeLease, NodeObject
+from netboot.errors import ClusterError, ClusterRefused
+from netboot.join import JoinMaterial, JoinRequest
+
+log = logging.getLogger("netboot.fleet")
+
+INTERVAL = 1.0
+"""Seconds between two looks at one Node object."""
+
+REGISTERED_WITHIN = 900.0
+"""Seconds from the credential to the Node object; five credentials of one boot take 300 of them."""
+
+READY_WITHIN = 900.0
+"""Seconds from the Node object to Ready: the cluster's CNI plugin is pulled and started in them."""
+
+AT_ONCE = 16
+"""Node objects that are looked at at the same time."""
+
+
+class Timeline(Protocol):
+    """The part of `events.Boots` that following needs."""
+
+    def step(self, boot_id: str, step: str, *, detail: str = "") -> None:
+        """The boot reached a step."""
+
+    def stop(self, boot_id: str, step: str, cause: str) -> None:
+        """The boot is over without success."""
+
+    def joined(self, boot_id: str) -> None:
+        """The boot is over with success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """One boot on its way from credential to Ready. Times are the event loop's, in seconds."""
+
+    boot_id: str
+    node: str
+    cluster: str
+    since: float
+    replaces: str | None
+    """Incarnation of the Node object before this join; None where we were not there to see it."""
+    created_after: float = 0.0
+    """Where `replaces` is None: a Node object made later (seconds since the epoch) is this boot's."""
+    lease: NodeLease | None = None
+    registered: float | None = None
+    trouble: str = ""
+    """Why the last look failed."""
+
+
+class JoinFollower:
+    """Looks at the Node objects of boots that were given a credential; `run` has to run beside it.
+
+    `revoke` takes back what a boot was given (`JoinMethod.revoke`).
+    """
+
+    def __init__(
+        self,
+        clusters: Clusters,
+        revoke: Callable[[str], Awaitable[None]],
+        timeline: Timeline,
+        *,
+        clock: Callable[[], float],
+        interval: float = INTERVAL,
+        registered_within: float = REGISTERED_WITHIN,
+        ready_within: float = READY_WITHIN,
+    ) -> None:
+        self._clusters = clusters
+        self._revoke = revoke
+        self._timeline = timeline
+        self._clock = clock
+        self._interval = interval
+        self._registered_within = registered_within
+        self._ready_within = ready_within
+        self._followed: dict[str, Following] = {}
+        self._to_revoke: asyncio.Queue[str] = asyncio.Queue()
+
+    def follow(self, request: JoinRequest, material: JoinMaterial) -> None:
+        """This boot was given this credential: follow it. A method that joins nothing is not followed."""
+        if material.method == "none":
+            return
+        cluster = request.cluster.name
+        self._followed[request.boot_id] = Following(
+            request.boot_id, request.node, cluster, self._clock(), material.replaces
+        )
+
+    def resume(self, *, boot_id: str, node: str, cluster: str, started: float) -> None:
+        """After a restart: follow a boot that may have been given a credential by our predecessor."""
+        self._followed[boot_id] = Following(
+            boot_id, node, cluster, self._clock(), replaces=None, created_after=started
+        )
+
+    def ended(self, boot_id: str) -> None:
+        """This boot is over, by success, failure, abort or a new boot: nothing of its credential may stay."""
+        self._followed.pop(boot_id, None)
+        self._to_revoke.put_nowait(boot_id)
+
+    async def run(self) -> None:
+        """Look and take back, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_forever())
+            group.create_task(self._revoke_forever())
+
+    async def _look_forever(self) -> None:
+        places = asyncio.Semaphore(AT_ONCE)
+        while True:
+            async with asyncio.TaskGroup() as group:
+                for followed in list(self._followed.values()):
+                    group.create_task(self._look_in_turn(followed, places))
+            await asyncio.sleep(self._interval)
+
+    async def _look_in_turn(self, followed: Following, places: asyncio.Semaphore) -> None:
+        async with places:
+            await self.look(followed)
+
+    async def look(self, followed: Following) -> None:
+        """One look at one Node object, and what follows from it."""
+        try:
+            api = self._clusters.api(followed.cluster)
+            node = await api.node(followed.node)
+            lease = await self._lease(api, followed, node)
+            seen = replace(followed, lease=lease or followed.lease, trouble="")
+        except ClusterError as error:
+            node, lease, seen = None, None, replace(followed, trouble=str(error))
+        if self._followed.get(followed.boot_id) is not followed:
+            return  # it ended, or was given another credential, while we looked
+        if node is not None and (followed.registered is not None or _of_this_boot(followed, node, lease)):
+            self._advance(seen, node)
+        else:
+            self._missing(seen)
+
+    async def _lease(self, api: ClusterApi, followed: Following, node: NodeObject | None) -> NodeLease | None:
+        """Only where we do not know what stood there before: is somebody alive?"""
+        if followed.replaces is not None or followed.registered is not None or node is None:
+            return None
+        try:
+            return await api.node_lease(followed.node)
+        except ClusterRefused:
+            return None
+
+    def _advance(self, seen: Following, node: NodeObject) -> None:
+        if seen.registered is None:
+            seen = replace(seen, registered=self._clock())
+            self._timeline.step(seen.boot_id, "registered", detail=f"Node {node.name}")
+            self._to_revoke.put_nowait(seen.boot_id)
+        self._followed[seen.boot_id] = seen
+        if node.ready == "True":
+            del self._followed[seen.boot_id]
+            self._timeline.joined(seen.boot_id)
+        elif self._clock() - (seen.registered or 0.0) > self._ready_within:
+            why = node.ready_message or f"its Ready condition is {node.ready}"
+            self._give_up(seen, "ready", f"Node {node.name} is registered but not Ready: {why}")
+
+    def _missing(self, seen: Following) -> None:
+        self._followed[seen.boot_id] = seen
+        waited = self._clock() - (seen.registered or seen.since)
+        limit = self._registered_within if seen.registered is None else self._ready_within
+        if waited <= limit:
+            return
+        what = "no Node object of this boot" if seen.registered is None else "the Node object is gone again"
+        why = seen.trouble or f"{what} after {waited:.0f} s: look at the node's console and the kubelet's log"
+        self._give_up(seen, "registered", f"Node {seen.node} in cluster {seen.cluster}: {why}")
+
+    def _give_up(self, seen: Following, step: str, cause: str) -> None:
+        del self._followed[seen.boot_id]
+        self._timeline.stop(seen.boot_id, step, cause)
+
+    async def _revoke_forever(self) -> None:
+        while True:
+            await self._revoke(await self._to_revoke.get())
+
+
+def _of_this_boot(followed: Following, node: NodeObject, lease: NodeLease | None) -> bool:
+    """Whether a Node object was registered by this boot and not by one before."""
+    if followed.replaces is not None:
+        return node.incarnation != followed.replaces
+    renewed = lease is not None and followed.lease is not None and lease != followed.lease
+    return node.created > followed.created_after or renewed

@@ -1,0 +1,80 @@
+"""Why a node is given no credential, in the operator's words: what was wrong, where, what to do. Pure."""
+
+from __future__ import annotations
+
+from netboot.errors import ClusterRefused
+from netboot.join import JoinRequest
+
+SPENT = "this boot was given as many credentials as one boot may have: restart the machine for a new boot"
+
+CHANGED = "the Node object of this name changed just now, looking again"
+
+
+def still_ready(request: JoinRequest, seconds: float) -> str:
+    """R19: not known yet whether another machine lives under the name."""
+    return (
+        f"Node {request.node} is still Ready: its Lease is watched for {seconds:.0f} more seconds, to see "
+        "whether another machine lives under this name"
+    )
+
+
+def impostor(request: JoinRequest) -> str:
+    """R19: another machine does."""
+    return (
+        f"impostor: {request.mac} at {request.address or 'an unknown address'} asks to join as "
+        f"{request.node}, but another machine lives under that name in cluster {request.cluster.name} and "
+        "renews its Lease. "
+        "No credential is made; find out which of the two machines is the right one"
+    )
+
+
+def no_authority(request: JoinRequest) -> str:
+    """R14: cluster-info has nothing to pin."""
+    return (
+        f"wrong CA: the ConfigMap cluster-info of cluster {request.cluster.name} names no authority; "
+        "`kubeadm init phase bootstrap-token` writes it"
+    )
+
+
+def wrong_authority(request: JoinRequest, shown: tuple[str, ...], pinned: tuple[str, ...]) -> str:
+    """R14: cluster-info shows nodes another authority than ours."""
+    return (
+        f"wrong CA: the ConfigMap cluster-info of cluster {request.cluster.name} shows nodes another "
+        f"authority ({', '.join(shown)}) than the one that the kubeconfig trusts ({', '.join(pinned)}). "
+        "One of the two is wrong, so no node is sent there"
+    )
+
+
+def wrong_signature(request: JoinRequest) -> str:
+    """R5: there is a signature, but not by our token."""
+    return (
+        f"wrong JWS signature: cluster {request.cluster.name} signed cluster-info with something else than "
+        "the token that was created, so every node would refuse it"
+    )
+
+
+def unsigned(request: JoinRequest, skew: float | None, waited: float) -> str:
+    """R5, R2, R18: no signature came; a clock that is far off explains it, else the controller is missing."""
+    name, life = request.cluster.name, request.cluster.join.token_ttl
+    if skew is not None and skew > life / 2:
+        return (
+            f"expired token: the clock of cluster {name} is {skew:.0f} s ahead of ours, so a token that "
+            f"lives {life:.0f} s is expired when it is made; synchronise both clocks (NTP)"
+        )
+    return (
+        f"cluster {name} did not sign cluster-info within {waited:g} s: its controller-manager does not run, "
+        "or without the controllers that tokens need (`--controllers=*,bootstrapsigner,tokencleaner`)"
+    )
+
+
+def refusal(request: JoinRequest, error: ClusterRefused) -> str:
+    """The API said no, and what to do about it."""
+    name = request.cluster.name
+    if error.status == 401:
+        return f"cluster {name} does not know our account (401): renew the credential in its kubeconfig"
+    if error.status == 403:
+        return (
+            f"our account in cluster {name} lacks a right: {error.reason}. "
+            "Apply config/kubernetes/appliance.yaml there (docs/kubernetes.md)"
+        )
+    return f"cluster {name} refused: {error}"
