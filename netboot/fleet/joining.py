@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from netboot.cluster import ClusterApi, Clusters, NodeLease, NodeObject
 from netboot.errors import ClusterError, ClusterRefused
-from netboot.join import JoinMaterial, JoinRequest
+from netboot.join import JoinMaterial, JoinMethod
+from netboot.model.boot import Boot
 
 log = logging.getLogger("netboot.fleet")
 
@@ -58,16 +59,13 @@ class Following:
     """Why the last look failed."""
 
 
-class JoinFollower:
-    """Looks at the Node objects of boots that were given a credential; `run` has to run beside it.
-
-    `revoke` takes back what a boot was given (`JoinMethod.revoke`).
-    """
+class Joining:
+    """Looks at the Node objects of boots that were given a credential; `run` has to run beside it."""
 
     def __init__(
         self,
         clusters: Clusters,
-        revoke: Callable[[str], Awaitable[None]],
+        method: JoinMethod,
         timeline: Timeline,
         *,
         clock: Callable[[], float],
@@ -76,7 +74,7 @@ class JoinFollower:
         ready_within: float = READY_WITHIN,
     ) -> None:
         self._clusters = clusters
-        self._revoke = revoke
+        self._method = method
         self._timeline = timeline
         self._clock = clock
         self._interval = interval
@@ -85,25 +83,24 @@ class JoinFollower:
         self._followed: dict[str, Following] = {}
         self._to_revoke: asyncio.Queue[str] = asyncio.Queue()
 
-    def follow(self, request: JoinRequest, material: JoinMaterial) -> None:
+    def follow(self, boot: Boot, material: JoinMaterial) -> None:
         """This boot was given this credential: follow it. A method that joins nothing is not followed."""
         if material.method == "none":
             return
-        cluster = request.cluster.name
-        self._followed[request.boot_id] = Following(
-            request.boot_id, request.node, cluster, self._clock(), material.replaces
+        self._followed[boot.id] = Following(
+            boot.id, boot.node, boot.cluster, self._clock(), material.replaces
         )
 
-    def resume(self, *, boot_id: str, node: str, cluster: str, started: float) -> None:
-        """After a restart: follow a boot that may have been given a credential by our predecessor."""
-        self._followed[boot_id] = Following(
-            boot_id, node, cluster, self._clock(), replaces=None, created_after=started
+    def resume(self, boot: Boot) -> None:
+        """After a restart: follow a boot that our predecessor gave a credential."""
+        self._followed[boot.id] = Following(
+            boot.id, boot.node, boot.cluster, self._clock(), None, created_after=boot.started
         )
 
-    def ended(self, boot_id: str) -> None:
+    def ended(self, boot: Boot) -> None:
         """This boot is over, by success, failure, abort or a new boot: nothing of its credential may stay."""
-        self._followed.pop(boot_id, None)
-        self._to_revoke.put_nowait(boot_id)
+        self._followed.pop(boot.id, None)
+        self._to_revoke.put_nowait(boot.id)
 
     async def run(self) -> None:
         """Look and take back, for ever."""
@@ -177,7 +174,7 @@ class JoinFollower:
 
     async def _revoke_forever(self) -> None:
         while True:
-            await self._revoke(await self._to_revoke.get())
+            await self._method.revoke(await self._to_revoke.get())
 
 
 def _of_this_boot(followed: Following, node: NodeObject, lease: NodeLease | None) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from netboot.cluster import BootstrapToken, ClusterApi, Clusters, NodeObject
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable, StoreError
@@ -40,11 +40,18 @@ SWEEP_INTERVAL = 30.0
 FORGET_AFTER = 86400.0
 """Seconds past its expiry at which a token that could never be deleted is forgotten."""
 
-Count = Callable[[str], Awaitable[bool]]
-"""Counts one more credential of a boot, durably; False where its limit is reached (R6)."""
+CREDENTIALS = 5
+"""Credentials that one boot is given at most (R6)."""
 
 Alarm = Callable[[JoinRequest, str], None]
 """Tells the operator of somebody who asks for a name that is taken."""
+
+
+class CredentialStore(TokenStore, Protocol):
+    """The part of the store that a join needs."""
+
+    async def count_credential(self, boot_id: str, limit: int) -> bool:
+        """Count one more credential for this boot, durably; False where `limit` were given already."""
 
 
 class KubeadmJoin:
@@ -53,10 +60,9 @@ class KubeadmJoin:
     def __init__(
         self,
         clusters: Clusters,
-        store: TokenStore,
+        store: CredentialStore,
         presence: Presence,
         *,
-        count: Count,
         alarm: Alarm,
         random: tokens.Random,
         clock: Callable[[], float],
@@ -67,7 +73,6 @@ class KubeadmJoin:
         self._clusters = clusters
         self._store = store
         self._presence = presence
-        self._count = count
         self._alarm = alarm
         self._random = random
         self._clock = clock
@@ -245,7 +250,7 @@ class KubeadmJoin:
 
     async def _counted(self, request: JoinRequest) -> None:
         """R6: only what is really handed out counts, at most five times per boot."""
-        if await self._count(request.boot_id):
+        if await self._store.count_credential(request.boot_id, CREDENTIALS):
             return
         _bounded(self._spent)[request.boot_id] = None
         raise JoinWithheld(reasons.SPENT, None)
