@@ -24,11 +24,12 @@ nb_has_systemd() { [ -d /run/systemd/system ] && [ -z "$ROOT" ]; }
 
 # nb_fetch: one new configuration into NB_CONFIG. Each success counts, for the appliance allows five per boot.
 nb_fetch() {
-	local sealed="$NB_RUN/.config.cms" tar="$NB_RUN/.config.tar" attempt=0 heard last pause
+	local sealed="$NB_RUN/.config.cms" tar="$NB_RUN/.config.tar" attempt=0 heard last pause server
+	server="$(nb_get server)"
 	heard="$(nb_seconds)"
 	while :; do
 		attempt=$((attempt + 1))
-		if NB_AUTHORIZATION="$(nb_get session)" http_request GET "$(nb_get server)/boot/config" '' '' "$sealed"; then
+		if NB_AUTHORIZATION="$(nb_get session)" http_request GET "$server/boot/config" '' '' "$sealed"; then
 			case "$HTTP_STATUS" in
 			200) break ;;
 			404) nb_fail config "the appliance no longer knows this boot: a newer boot of this machine took its place, or an hour has passed" ;;
@@ -62,8 +63,7 @@ nb_fetch() {
 # nb_unpack TAR: into NB_CONFIG; only names below netboot/, none of which climbs out.
 nb_unpack() {
 	tar -tf "$1" >"$NB_RUN/.config.list" 2>/dev/null || return 1
-	! grep -Eqv '^(\./)?netboot(/|$)' "$NB_RUN/.config.list" || return 1
-	! grep -Eq '(^|/)\.\.(/|$)' "$NB_RUN/.config.list" || return 1
+	! grep -Eqv '^(\./)?netboot(/(\.?[^./]|\.\.[^/])[^/]*)*/?$' "$NB_RUN/.config.list" || return 1
 	rm -rf "$NB_CONFIG" "$NB_RUN/.config.list"
 	(umask 077 && mkdir -p "$NB_CONFIG")
 	tar -xpf "$1" -C "$NB_CONFIG" 2>/dev/null || return 1

@@ -131,20 +131,21 @@ nb_dhcp() {
 # nb_seed: read the second initrd's one file, or fall back to a claim without key (the script came by TFTP).
 # Sets KEY, NODE, SERVER, JOIN, all checked.
 nb_seed() {
-	local text=''
+	local text='' server
 	KEY='' NODE='' JOIN=''
 	SERVER="$(nb_parameter netboot.server)" || SERVER=''
 	if [ -f "$NB_SEED" ]; then
 		[ "$(stat -c %s "$NB_SEED")" -le 65536 ] || nb_fail seed "seed.json is larger than 64 KiB; the boot server sent something else"
 		text="$(cat "$NB_SEED")"
-		KEY="$(printf '%s' "$text" | json_value key)"
-		NODE="$(printf '%s' "$text" | json_value node)"
-		JOIN="$(printf '%s' "$text" | json_value join)"
-		[ -z "$(printf '%s' "$text" | json_value server)" ] || SERVER="$(printf '%s' "$text" | json_value server)"
+		KEY="$(json_value key "$text")"
+		NODE="$(json_value node "$text")"
+		JOIN="$(json_value join "$text")"
+		server="$(json_value server "$text")"
+		SERVER="${server:-$SERVER}"
 		nb_match "$KEY" '[0-9a-f]{32}' || nb_fail seed "seed.json holds no key of 32 hex digits; the boot server sent something else"
 		nb_is_name "$NODE" || nb_fail seed "seed.json holds no valid node name"
 		nb_match "$JOIN" '[a-z-]{1,32}' || nb_fail seed "seed.json names no join method"
-		nb_ca "$(printf '%s' "$text" | json_value ca)"
+		nb_ca "$(json_value ca "$text")"
 		nb_step seed "this machine is node $NODE, boot key ${KEY%"${KEY#????}"}..."
 	else
 		nb_step seed "none (the boot script came by TFTP); claiming by address"
@@ -217,7 +218,7 @@ nb_utc() { date -u -d "@$1" +%Y%m%d%H%M%SZ; }
 # nb_claim: spend the boot key for a session. A repeated request is the identical one: the appliance answers it the
 # same way for a minute, so a lost answer does no harm.
 nb_claim() {
-	local url body="$NB_RUN/.claim.json" answer="$NB_RUN/.claim.answer" attempt=0 started heard last='' pause session
+	local url body="$NB_RUN/.claim.json" answer="$NB_RUN/.claim.answer" attempt=0 started heard last='' pause session text
 	nb_certificate "${NODE:-unclaimed}" || nb_fail claim "openssl made no key: $(tail -n 2 "$NB_RUN/.certificate/log" | nb_clean)"
 	printf '{"mac":"%s","uuid":"%s","certificate":%s,"csr":""}' "$MAC" "$(nb_uuid)" \
 		"$(json_string <"$NB_RUN/certificate.pem")" >"$body"
@@ -226,7 +227,7 @@ nb_claim() {
 	heard="$started"
 	while :; do
 		attempt=$((attempt + 1))
-		if http_request POST "$url" application/json "$body" "$answer"; then
+		if http_request POST "$url" application/json "@$body" "$answer"; then
 			case "$HTTP_STATUS" in
 			200) break ;;
 			4*) nb_fail claim "the appliance refused (HTTP $HTTP_STATUS): $(nb_clean <"$answer"). $(nb_claim_remedy "$HTTP_STATUS")" ;;
@@ -249,8 +250,9 @@ nb_claim() {
 		nb_step claim "attempt $attempt at $SERVER failed: $last; trying again"
 		nb_backoff "$attempt"
 	done
-	session="$(json_value session <"$answer")"
-	NODE="$(json_value node <"$answer")"
+	text="$(head -c 4096 "$answer")"
+	session="$(json_value session "$text")"
+	NODE="$(json_value node "$text")"
 	nb_match "$session" '[A-Za-z0-9._~-]{16,512}' || nb_fail claim "the appliance's answer holds no session"
 	nb_is_name "$NODE" || nb_fail claim "the appliance's answer holds no valid node name"
 	nb_put session "$session"
@@ -277,6 +279,7 @@ nb_clock() {
 	nb_is_number "$theirs" && [ "$theirs" -gt 1700000000 ] || return 0
 	ours="$(date +%s)"
 	if [ $((theirs - ours)) -gt 30 ] || [ $((ours - theirs)) -gt 30 ]; then
+		NB_STARTED=''
 		${NB_SET_CLOCK:-date -u -s} "@$theirs" >/dev/null 2>&1 && say "the clock was $((theirs - ours)) s behind; set from the appliance"
 	fi
 	return 0
@@ -315,10 +318,14 @@ nb_sources() {
 
 # nb_bar BYTES OF: one line that overwrites itself.
 nb_bar() {
-	awk -v done_="$1" -v all="$2" 'BEGIN {
-		share = all > 0 ? done_ / all : 1; if (share > 1) share = 1
-		for (i = 0; i < 30; i++) bar = bar (i < share * 30 ? "#" : ".")
-		printf "\rnetboot: squashfs [%s] %3d %% %d of %d MiB ", bar, share * 100, done_ / 1048576, all / 1048576 }'
+	local percent filled bar='' count=0
+	percent=$(($2 > 0 ? $1 * 100 / $2 : 100))
+	filled=$((percent * 30 / 100))
+	while [ "$count" -lt 30 ]; do
+		if [ "$count" -lt "$filled" ]; then bar="$bar#"; else bar="$bar."; fi
+		count=$((count + 1))
+	done
+	printf '\rnetboot: squashfs [%s] %3d %% %d of %d MiB ' "$bar" "$percent" $(($1 / 1048576)) $(($2 / 1048576))
 }
 
 nb_size() { stat -c %s "$1" 2>/dev/null || echo 0; }
@@ -338,7 +345,7 @@ nb_watch() {
 		nb_print "$(nb_bar "$now" "$size")"
 		# A report that hangs must not hold the next one's place: only one at a time, beside the download.
 		if [ -z "$reporter" ] || ! kill -0 "$reporter" 2>/dev/null; then
-			nb_report squashfs "$now" "$size" "" &
+			NB_HTTP_WORK=progress nb_report squashfs "$now" "$size" "" 9>&- &
 			reporter=$!
 		fi
 		sleep 1

@@ -3,38 +3,40 @@
 #
 # POSIX sh plus `local`; runs in busybox sh and in dash. Every external tool used here is a busybox applet, for the
 # initrd has nothing else. HTTP exchanges go through `nc`, because busybox `wget` throws the body of an error answer
-# away, and that body is the reason that the person in front of the machine must read.
+# away, and that body is the reason that the person in front of the machine must read. What runs often uses builtins
+# only: under emulation a process costs 30 ms, and that is where most of the tests' boots happen.
 
 NB_RUN="${NB_RUN:-/run/netboot}"
 NB_SYS="${NB_SYS:-/sys}"
 NB_PROC="${NB_PROC:-/proc}"
 NB_HTTP_TIMEOUT="${NB_HTTP_TIMEOUT:-15}"
+# Bytes, not characters, are counted below.
+export LC_ALL=C
 # A whole answer is held in RAM; a configuration carries files of the operator, nothing larger.
 NB_HTTP_LIMIT="${NB_HTTP_LIMIT:-67108864}"
 
 # --- console ---------------------------------------------------------------------------------------------------
 
-# The kernel's consoles: somebody may look at the screen while another looks at the serial line.
-nb_consoles() {
-	local name
-	if [ -n "${NB_CONSOLES:-}" ]; then
-		printf '%s\n' "$NB_CONSOLES"
-		return 0
-	fi
-	for name in $(cat "$NB_SYS/class/tty/console/active" 2>/dev/null); do
-		[ -w "/dev/$name" ] && printf '/dev/%s\n' "$name"
+# nb_find_consoles: set NB_CONSOLES to the kernel's consoles, once: somebody may look at the screen while another
+# looks at the serial line.
+nb_find_consoles() {
+	local name names=''
+	[ -z "${NB_CONSOLES:-}" ] || return 0
+	NB_CONSOLES=''
+	[ ! -r "$NB_SYS/class/tty/console/active" ] || read -r names <"$NB_SYS/class/tty/console/active" || true
+	for name in $names; do
+		[ ! -w "/dev/$name" ] || NB_CONSOLES="$NB_CONSOLES /dev/$name"
 	done
-	return 0
+	[ -n "$NB_CONSOLES" ] || NB_CONSOLES=/dev/stdout
 }
 
-# nb_print TEXT: write TEXT (escapes expanded by the caller) to each console.
+# nb_print TEXT: write TEXT to each console.
 nb_print() {
-	local console seen=
-	for console in $(nb_consoles); do
-		seen=1
-		printf '%s' "$1" 2>/dev/null >>"$console" || true
+	local console
+	nb_find_consoles
+	for console in $NB_CONSOLES; do
+		if [ "$console" = /dev/stdout ]; then printf '%s' "$1"; else printf '%s' "$1" 2>/dev/null >>"$console" || true; fi
 	done
-	[ -n "$seen" ] || printf '%s' "$1"
 }
 
 NB_NEWLINE='
@@ -57,16 +59,20 @@ nb_put() {
 	(umask 077 && printf '%s\n' "$2" >"$NB_RUN/.$1.new") && mv "$NB_RUN/.$1.new" "$NB_RUN/$1"
 }
 
-# nb_get NAME: print the value, nothing when it is not there.
-nb_get() { [ ! -f "$NB_RUN/$1" ] || cat "$NB_RUN/$1"; }
+# nb_get NAME: print the first line of a value, nothing when it is not there.
+nb_get() {
+	local value=''
+	[ ! -f "$NB_RUN/$1" ] || IFS= read -r value <"$NB_RUN/$1" || true
+	printf '%s' "$value"
+}
 
 # nb_parameter NAME: value of NAME=... on the kernel command line; the last one wins, as in the kernel.
 nb_parameter() {
-	local word value='' found=1
-	# Words of the command line are split on blanks on purpose; globbing is off meanwhile.
+	local line='' word value='' found=1
+	IFS= read -r line <"$NB_PROC/cmdline" || true
+	# The line is split on blanks on purpose; globbing is off meanwhile.
 	set -f
-	# shellcheck disable=SC2013
-	for word in $(cat "$NB_PROC/cmdline"); do
+	for word in $line; do
 		case "$word" in
 		"$1="*) value="${word#*=}" found=0 ;;
 		"$1") value=1 found=0 ;;
@@ -77,10 +83,17 @@ nb_parameter() {
 	return "$found"
 }
 
-# nb_match VALUE ERE: does the whole VALUE (one line) match?
+# nb_match VALUE ERE: does the whole VALUE (one line) match? For rare checks; the frequent ones below start no process.
 nb_match() {
 	case "$1" in *"$NB_NEWLINE"*) return 1 ;; esac
 	printf '%s\n' "$1" | grep -Eqx -- "$2"
+}
+
+# nb_only VALUE BAD-PATTERN LENGTH: not empty, nothing that matches the pattern, at most LENGTH characters.
+nb_only() {
+	# shellcheck disable=SC2254 # the pattern is meant as one
+	case "$1" in '' | $2) return 1 ;; esac
+	[ "${#1}" -le "$3" ]
 }
 
 # The node's name goes into files and commands: RFC 1123 labels, at most 253 characters.
@@ -88,15 +101,32 @@ nb_is_name() {
 	[ "${#1}" -le 253 ] && nb_match "$1" '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*'
 }
 nb_is_mac() { nb_match "$1" '([0-9a-f]{2}:){5}[0-9a-f]{2}'; }
-nb_is_sha256() { nb_match "$1" '[0-9a-f]{64}'; }
-nb_is_number() { nb_match "$1" '[0-9]{1,15}'; }
-nb_is_url() { nb_match "$1" 'http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%+:@-]*)?'; }
+nb_is_sha256() { nb_only "$1" '*[!0-9a-f]*' 64 && [ "${#1}" -eq 64 ]; }
+nb_is_number() { nb_only "$1" '*[!0-9]*' 15; }
+nb_is_url() {
+	nb_match "$1" 'http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%+:@-]*)?'
+}
 nb_is_ipv4() {
 	nb_match "$1" '((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
 }
 
-# nb_seconds: seconds since the machine started; unlike the clock it never jumps.
-nb_seconds() { cut -d. -f1 "$NB_PROC/uptime"; }
+# nb_uptime: set NB_UPTIME to the seconds since the machine started; unlike the clock it never jumps.
+nb_uptime() {
+	read -r NB_UPTIME _ <"$NB_PROC/uptime"
+	NB_FRACTION="${NB_UPTIME#*.}"
+	NB_UPTIME="${NB_UPTIME%%.*}"
+}
+nb_seconds() {
+	nb_uptime
+	printf '%s' "$NB_UPTIME"
+}
+
+# nb_epoch: set NB_EPOCH to the time of day as SECONDS.HUNDREDTHS. The clock is asked once (nb_clock asks again).
+nb_epoch() {
+	nb_uptime
+	[ -n "${NB_STARTED:-}" ] || NB_STARTED=$(($(date +%s) - NB_UPTIME))
+	NB_EPOCH="$((NB_STARTED + NB_UPTIME)).$NB_FRACTION"
+}
 
 # nb_random BELOW: a number from 0 to BELOW-1.
 nb_random() {
@@ -125,8 +155,16 @@ json_string() {
 	printf '"'
 }
 
-# json_value NAME <TEXT: a string value of a flat JSON object; nothing when it is not there.
-json_value() { tr '\n' ' ' | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p'; }
+# json_text TEXT: the same for a short text of ASCII characters; anything else in it goes.
+json_text() {
+	case "$1" in
+	*[!A-Za-z0-9\ .,:\;_/\(\)+=%-]*) printf '%s' "$1" | nb_clean | json_string ;;
+	*) printf '"%s"' "$1" ;;
+	esac
+}
+
+# json_value NAME TEXT: a string value of a flat JSON object; nothing when it is not there.
+json_value() { printf '%s' "$2" | tr '\n' ' ' | sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p'; }
 
 # --- HTTP ------------------------------------------------------------------------------------------------------
 
@@ -143,82 +181,85 @@ nb_url_split() {
 	esac
 }
 
-# http_request METHOD URL TYPE BODY_FILE OUT: one exchange; TYPE and BODY_FILE may be empty. The answer's body goes to
-# OUT; HTTP_STATUS, HTTP_RETRY_AFTER and HTTP_DATE are set. Status 1 and HTTP_ERROR when no whole answer came.
-# NB_AUTHORIZATION, when set, is the bearer token.
+# http_request METHOD URL TYPE BODY OUT: one exchange. BODY is empty, a text of ASCII characters, or @FILE; the answer's
+# body goes to OUT unless that is empty. HTTP_STATUS, HTTP_RETRY_AFTER and HTTP_DATE are set. Status 1 and HTTP_ERROR
+# when no whole answer came. NB_AUTHORIZATION, when set, is the bearer token. NB_HTTP_WORK names the files between, so
+# that two exchanges can run beside each other. The URL is one that nb_is_url has accepted.
 http_request() {
-	local method="$1" url="$2" type="$3" body="$4" out="$5" work length=0 status=0
+	local method="$1" url="$2" type="$3" body="$4" out="$5" length work status=0
+	work="$NB_RUN/.http-${NB_HTTP_WORK:-main}"
 	HTTP_STATUS='' HTTP_RETRY_AFTER='' HTTP_DATE='' HTTP_ERROR=''
-	if ! nb_is_url "$url"; then
-		HTTP_ERROR="the address '$(printf '%s' "$url" | nb_clean)' is not an http:// URL"
-		return 1
-	fi
 	nb_url_split "$url"
-	work="$(mktemp -d "$NB_RUN/.http.XXXXXX")" || {
+	case "$body" in
+	@*) length="$(stat -c %s "${body#@}")" ;;
+	*) length="${#body}" ;;
+	esac
+	# nc closes its sending side at the end of its input, which many servers take for a client that went away. So its
+	# input is a pipe that this shell keeps open; a request is smaller than a pipe's 64 KiB.
+	[ -p "$work.pipe" ] || mkfifo -m 0600 "$work.pipe" || {
 		HTTP_ERROR="no room left in $NB_RUN"
 		return 1
 	}
-	[ -z "$body" ] || length="$(stat -c %s "$body")"
+	exec 9<>"$work.pipe"
 	{
 		printf '%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nUser-Agent: netboot-node\r\n' \
 			"$method" "$URL_PATH" "$URL_AUTHORITY"
 		[ -z "${NB_AUTHORIZATION:-}" ] || printf 'Authorization: Bearer %s\r\n' "$NB_AUTHORIZATION"
 		[ -z "$body" ] || printf 'Content-Type: %s\r\nContent-Length: %s\r\n' "$type" "$length"
 		printf '\r\n'
-		[ -z "$body" ] || cat "$body"
-	} >"$work/request"
-	# nc closes its sending side at the end of its input, which many servers take for a client that went away. So its
-	# input is a pipe that this shell keeps open; a request is smaller than a pipe's 64 KiB.
-	mkfifo "$work/pipe"
-	exec 9<>"$work/pipe"
-	cat "$work/request" >&9
-	{
-		timeout "$NB_HTTP_TIMEOUT" busybox nc "$URL_HOST" "$URL_PORT" <&9 2>"$work/error" 9>&-
-		echo $? >"$work/status"
-	} | head -c "$NB_HTTP_LIMIT" >"$work/answer"
+		case "$body" in
+		@*) cat "${body#@}" ;;
+		*) printf '%s' "$body" ;;
+		esac
+	} >&9
+	# The answer's size is bounded by a file size limit: the machine's RAM is not the sender's.
+	(
+		umask 077
+		# shellcheck disable=SC3045
+		ulimit -f $((NB_HTTP_LIMIT / 512))
+		exec timeout "$NB_HTTP_TIMEOUT" busybox nc "$URL_HOST" "$URL_PORT" <&9 9>&- >"$work.answer" 2>"$work.error"
+	) || status=$?
 	exec 9>&-
-	status="$(cat "$work/status")"
-	http_answer "$work/answer" "$out" || HTTP_ERROR="$(http_failure "$status" "$work")"
-	rm -rf "$work"
+	http_answer "$work.answer" "$out" || HTTP_ERROR="$(http_failure "$status" "$work.error")"
 	[ -z "$HTTP_ERROR" ]
 }
 
-# http_failure NC_STATUS DIRECTORY: say in words why no whole answer came.
+# http_failure NC_STATUS ERRORS: say in words why no whole answer came.
 http_failure() {
 	case "$1" in
 	124 | 143) printf 'no answer from %s within %s s' "$URL_AUTHORITY" "$NB_HTTP_TIMEOUT" ;;
 	0) printf 'the answer of %s was cut off or is not HTTP' "$URL_AUTHORITY" ;;
-	*) printf '%s: %s' "$URL_AUTHORITY" "$(nb_clean <"$2/error")" ;;
+	*) printf '%s: %s' "$URL_AUTHORITY" "$(nb_clean <"$2")" ;;
 	esac
 }
 
 # http_answer ANSWER OUT: split head and body. The shell's `read` takes byte by byte, so `cat` begins at the body.
 http_answer() {
-	local line length='' name value count=0
+	local line length='' count=0
 	[ -s "$1" ] || return 1
 	{
 		IFS= read -r line || return 1
-		line="${line%"$NB_RETURN"}"
-		nb_match "$line" 'HTTP/1\.[01] [1-5][0-9][0-9]( .*)?' || return 1
-		HTTP_STATUS="$(printf '%s' "$line" | cut -d' ' -f2)"
+		case "$line" in
+		"HTTP/1."[01]" "[1-5][0-9][0-9] | "HTTP/1."[01]" "[1-5][0-9][0-9][!0-9]*) ;;
+		*) return 1 ;;
+		esac
+		line="${line#* }"
+		HTTP_STATUS="${line%"${line#???}"}"
 		while IFS= read -r line; do
 			line="${line%"$NB_RETURN"}"
 			[ -n "$line" ] || break
 			count=$((count + 1))
 			[ "$count" -le 100 ] || return 1
-			name="$(printf '%s' "${line%%:*}" | tr 'A-Z' 'a-z')"
-			value="${line#*:}"
-			value="${value# }"
-			case "$name" in
-			content-length) length="$value" ;;
-			retry-after) HTTP_RETRY_AFTER="$value" ;;
-			date) HTTP_DATE="$value" ;;
-			transfer-encoding) return 1 ;;
+			case "$line" in
+			[Cc]ontent-[Ll]ength:*) length="${line#*:}" length="${length# }" ;;
+			[Rr]etry-[Aa]fter:*) HTTP_RETRY_AFTER="${line#*:}" HTTP_RETRY_AFTER="${HTTP_RETRY_AFTER# }" ;;
+			[Dd]ate:*) HTTP_DATE="${line#*: }" ;;
+			[Tt]ransfer-[Ee]ncoding:*) return 1 ;;
 			esac
 		done
-		cat >"$2"
+		[ -z "$2" ] || cat >"$2"
 	} <"$1"
-	[ -n "$length" ] || return 0
+	[ -n "$2" ] && [ -n "$length" ] || return 0
 	nb_is_number "$length" && [ "$(stat -c %s "$2")" -eq "$length" ]
 }
 
@@ -235,18 +276,16 @@ nb_retry_after() {
 
 # nb_report STEP BYTES OF DETAIL FAILED: tell the appliance once; BYTES and OF may be empty. Never ends a boot itself.
 nb_report() {
-	local session file answer status=0
+	local session server body
 	session="$(nb_get session)"
-	[ -n "$session" ] || return 1
-	file="$(mktemp "$NB_RUN/.report.XXXXXX")" || return 1
-	answer="$file.answer"
-	printf '{"step":"%s","at":%s,"bytes":%s,"of":%s,"detail":%s,"failed":%s}' "$1" "$(date +%s)" \
-		"${2:-null}" "${3:-null}" "$(printf '%s' "$4" | head -c 1900 | json_string)" "${5:-false}" >"$file"
-	NB_AUTHORIZATION="$session" NB_HTTP_TIMEOUT=5 \
-		http_request POST "$(nb_get server)/boot/report" application/json "$file" "$answer" || status=1
-	[ "$HTTP_STATUS" = 204 ] || [ "$HTTP_STATUS" = 200 ] || status=1
-	rm -f "$file" "$answer"
-	return "$status"
+	server="$(nb_get server)"
+	HTTP_STATUS=''
+	[ -n "$session" ] && [ -n "$server" ] || return 1
+	nb_epoch
+	body="{\"step\":\"$1\",\"at\":$NB_EPOCH,\"bytes\":${2:-null},\"of\":${3:-null},\"detail\":$(json_text "$4"),\"failed\":${5:-false}}"
+	NB_AUTHORIZATION="$session" NB_HTTP_TIMEOUT=5 NB_HTTP_WORK="${NB_HTTP_WORK:-report}" \
+		http_request POST "$server/boot/report" application/json "$body" '' || return 1
+	[ "$HTTP_STATUS" = 204 ] || [ "$HTTP_STATUS" = 200 ]
 }
 
 # nb_report_surely ...: the end of a step is worth some patience, for the appliance may be restarting.
@@ -262,14 +301,13 @@ nb_report_surely() {
 
 # nb_log FILE: send the last 32 KiB of a text file to the appliance's log of this boot; best effort.
 nb_log() {
-	local session file
+	local session file="$NB_RUN/.log"
 	session="$(nb_get session)"
 	[ -n "$session" ] && [ -s "$1" ] || return 0
-	file="$(mktemp "$NB_RUN/.log.XXXXXX")" || return 0
-	tail -c 32768 "$1" | tr -d '\000-\010\013-\037\177' >"$file"
+	(umask 077 && tail -c 32768 "$1" | tr -d '\000-\010\013-\037\177' >"$file") || return 0
 	NB_AUTHORIZATION="$session" NB_HTTP_TIMEOUT=5 \
-		http_request POST "$(nb_get server)/boot/log" text/plain "$file" "$file.answer" || true
-	rm -f "$file" "$file.answer"
+		http_request POST "$(nb_get server)/boot/log" text/plain "@$file" '' || true
+	rm -f "$file"
 }
 
 # --- the end of a boot that did not work ------------------------------------------------------------------------
