@@ -20,7 +20,7 @@ RETRY_SECONDS = 30
 """How long a machine waits that has nothing to boot now."""
 
 _MAX_PROSE = 400
-_UNSPOKEN = re.compile(r"[^A-Za-z0-9 .,:;/_@()=+<>'\[\]*~!?%-]")
+_UNSPOKEN = re.compile(r"[^A-Za-z0-9 .,:;/_@()=+<>'`\[\]*~!?%-]")
 _UNSAFE = re.compile(r"[^\x20-\x7e]|\$\{")
 
 

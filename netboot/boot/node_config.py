@@ -69,7 +69,8 @@ def _members(assignment: Assignment, settings: Settings, server: str) -> Iterato
     if settings.network_script is not None:
         yield "network.sh", (_text(settings.network_script, "network_script"), 0o700)
     yield "network.env", _lines(_environment(assignment, server))
-    if arguments := kubelet_arguments(settings):
+    # kubeadm.yaml carries them itself; here they wait for whoever joins such a machine by hand
+    if assignment.cluster.join.method == "none" and (arguments := kubelet_arguments(settings)):
         yield "kubelet.env", _lines([f"KUBELET_EXTRA_ARGS={shell_quoted(arguments)}"])
 
 

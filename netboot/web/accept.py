@@ -1,0 +1,413 @@
+"""The accept point of the boot port: connections, their limits, sockets passed to workers and back.
+
+What is answered stands in `web.boot`. All connections read into one small buffer (asyncio's own of 256 KiB
+costs an mmap and a munmap per request). A socket is handed over by dup, pass, close: `transport.abort()`
+closes our descriptor without shutting the connection down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
+from ipaddress import IPv4Address
+from typing import Protocol, cast
+
+from netboot.boot.key import shortened
+from netboot.events import Journal
+from netboot.proc import BulkPool, is_bulk_path
+from netboot.web.http1 import Head, MalformedHead, parse_head, response_head
+
+log = logging.getLogger("netboot.boot_http")
+
+_SCRATCH = 32 * 1024
+_MAX_PEERS = 8192
+_LINGER_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client address and one connection may do. Times are seconds."""
+
+    connections: float = 256
+    requests: float = 200
+    """Per second, and as many at once."""
+    head: float = 10.0
+    body: float = 10.0
+    idle: float = 60.0
+    write: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One whole request. Both addresses are the socket's own, not what a header claims."""
+
+    head: Head
+    body: bytes
+    client: IPv4Address
+    local: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is answered: text unless it says otherwise."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+class Site(Protocol):
+    """What stands behind the accept point."""
+
+    def body_limit(self, head: Head) -> int:
+        """Bytes of body that this request may have."""
+        ...
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a request that is control's own."""
+        ...
+
+    async def boot_at(self, client: IPv4Address) -> str | None:
+        """The boot that the machine at this address is in."""
+        ...
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One client address: open connections, and a token bucket of requests."""
+
+    connections: int
+    tokens: float
+    at: float
+
+
+class Acceptor:
+    """Accepts connections on bound sockets, bounds them, and brings their requests to the site."""
+
+    def __init__(
+        self, site: Site, *, bulk: BulkPool, journal: Journal, clock: Callable[[], float], limits: Limits
+    ) -> None:
+        self.site = site
+        self.bulk = bulk
+        self.journal = journal
+        self.limits = limits
+        self.scratch = memoryview(bytearray(_SCRATCH))
+        self._clock = clock
+        self._peers: dict[str, _Peer] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[_Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it listens."""
+        return any(server.is_serving() for server in self._servers)
+
+    @property
+    def listen_addrs(self) -> list[tuple[str, int]]:
+        """The addresses and ports that it listens on."""
+        return [s.getsockname()[:2] for server in self._servers for s in server.sockets]
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on bound sockets; they are ours from now on."""
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            server = await loop.create_server(lambda: _Connection(self), sock=sock, backlog=1024)
+            self._servers.append(server)
+
+    async def stop(self) -> None:
+        """Stop listening, end what runs, close every connection; sockets in workers live on."""
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.abort()
+        await asyncio.sleep(0)
+        self._servers.clear()
+
+    def adopt(self, fd: int, data: bytes) -> None:
+        """Take a socket back from a worker, with the bytes of the next request that it read already."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        self.spawn(self._adopt(sock, data))
+
+    async def _adopt(self, sock: socket.socket, data: bytes) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.connect_accepted_socket(lambda: _Connection(self), sock)
+        except OSError:
+            sock.close()
+            return
+        connection.feed(data)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work` beside everything else; kept until it ends, cancelled by `stop`."""
+        task = asyncio.get_running_loop().create_task(work)  # the set keeps what the loop would not
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a connection's work failed", exc_info=error)
+
+    def arrived(self, client: str, connection: _Connection) -> bool:
+        """Count a connection in; False where its address has too many."""
+        peer = self._peer(client)
+        peer.connections += 1
+        self._connections.add(connection)
+        if peer.connections <= self.limits.connections:
+            return True
+        text = f"more than {self.limits.connections:g} connections from one address"
+        self.journal.refused("http_too_many_connections", text, source=client)
+        return False
+
+    def left(self, client: str, connection: _Connection) -> None:
+        """Count a connection out."""
+        self._connections.discard(connection)
+        if peer := self._peers.get(client):
+            peer.connections -= 1
+
+    def may_ask(self, client: str) -> bool:
+        """Take one request from the address's bucket; False where it is empty."""
+        peer, now = self._peer(client), self._clock()
+        refilled = peer.tokens + max(0.0, now - peer.at) * self.limits.requests
+        peer.tokens, peer.at = min(max(1.0, self.limits.requests), refilled), now
+        if peer.tokens >= 1:
+            peer.tokens -= 1
+            return True
+        text = f"more than {self.limits.requests:g} requests per second from one address"
+        self.journal.refused("http_too_many_requests", text, source=client)
+        return False
+
+    def _peer(self, client: str) -> _Peer:
+        peer = self._peers.get(client)
+        if peer is None:
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers = {name: p for name, p in self._peers.items() if p.connections}
+            peer = self._peers[client] = _Peer(0, max(1.0, self.limits.requests), self._clock())
+        return peer
+
+    def render(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> bytes:
+        """A response as bytes. `Date` is there for nodes without a clock of their own."""
+        fields = [
+            ("Date", formatdate(self._clock(), usegmt=True)),
+            ("Cache-Control", "no-store"),
+            *([("Content-Type", response.content_type)] if response.body else []),
+            *response.fields,
+        ]
+        raw = response_head(response.status, len(response.body), keep_alive=keep_alive, fields=fields)
+        return raw if head_only else raw + response.body
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """One connection: a request at a time, each answered before the next is looked at."""
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
+        self._transport: asyncio.Transport | None = None
+        self._data = bytearray()
+        self._head: Head | None = None
+        self._busy = False
+        self._ending = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event = asyncio.Event()
+        self._drained.set()
+        self._client = ""
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
+        name = transport.get_extra_info("peername")
+        self._client = name[0] if name else ""
+        allowed = self._acceptor.arrived(self._client, self)
+        try:
+            IPv4Address(self._client)
+        except ValueError:
+            allowed = False
+        if not allowed:
+            self.abort()
+            return
+        self._set_deadline(self._acceptor.limits.head)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._acceptor.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._ending:
+            return
+        self.feed(self._acceptor.scratch[:nbytes])
+
+    def eof_received(self) -> bool:
+        return self._busy  # a client that shuts its side down still gets its answer
+
+    def pause_writing(self) -> None:
+        self._drained.clear()
+
+    def resume_writing(self) -> None:
+        self._drained.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        self._drained.set()
+        self._ending = True
+        self._transport = None
+        self._acceptor.left(self._client, self)
+
+    # requests
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes of the stream, from the socket or from a worker that read them before us."""
+        if self._transport is None or self._ending:
+            return
+        if not self._data and not self._busy:
+            self._set_deadline(self._acceptor.limits.head)  # a kept-alive connection wakes up
+        self._data += data
+        if self._busy:
+            self._transport.pause_reading()  # the next request waits in the kernel
+        else:
+            self._advance()
+
+    def _advance(self) -> None:
+        """Look whether a whole request is there; if so, answer it or pass it on."""
+        try:
+            head = self._head or parse_head(self._data)
+        except MalformedHead as error:
+            self._refuse(error.status, str(error))
+            return
+        if head is None:
+            return
+        if self._head is None and not self._admit(head):
+            return
+        if len(self._data) >= head.size + head.length:
+            self._begin(head)
+
+    def _admit(self, head: Head) -> bool:
+        """A new head: rate, body limit, and what a client waits for before it sends its body."""
+        self._head = head
+        if not self._acceptor.may_ask(self._client):
+            self._end_with(Response(429, b"too many requests\n", fields=(("Retry-After", "1"),)))
+            return False
+        limit = 0 if is_bulk_path(head.path) else self._acceptor.site.body_limit(head)
+        if head.length > limit:
+            self._refuse(413, f"a body of {head.length} bytes, {limit} are allowed")
+            return False
+        if head.length and head.headers.get("expect", "").lower() == "100-continue" and self._transport:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._set_deadline(self._acceptor.limits.body)
+        return True
+
+    def _begin(self, head: Head) -> None:
+        self._busy = True
+        self._clear_deadline()
+        work = self._pass_on() if is_bulk_path(head.path) else self._serve(head)
+        self._acceptor.spawn(work)
+
+    async def _serve(self, head: Head) -> None:
+        end = head.size + head.length
+        body = bytes(self._data[head.size : end])
+        response = await self._guarded(head, body)
+        if self._transport is None:
+            return
+        log.debug("%s %s %s: %d", self._client, head.method, shortened(head.path), response.status)
+        raw = self._acceptor.render(response, keep_alive=head.keep_alive, head_only=head.method == "HEAD")
+        self._set_deadline(self._acceptor.limits.write)
+        self._transport.write(raw)
+        await self._drained.wait()
+        self._next(end, head.keep_alive)
+
+    async def _guarded(self, head: Head, body: bytes) -> Response:
+        """The site's answer; whatever goes wrong in it ends this request, not the daemon."""
+        assert self._transport is not None
+        local = IPv4Address(self._transport.get_extra_info("sockname")[0])
+        try:
+            request = Request(head, body, IPv4Address(self._client), local)
+            return await self._acceptor.site.answer(request)
+        except Exception:
+            log.exception("%s %s failed", head.method, shortened(head.path))
+            text = "a request failed inside the appliance"
+            self._acceptor.journal.refused("http_internal_error", text, source=self._client)
+            return Response(500, b"the appliance failed at this request, its log says why\n")
+
+    def _next(self, consumed: int, keep_alive: bool) -> None:
+        if self._transport is None:
+            return
+        if not keep_alive:
+            self._transport.close()
+            return
+        del self._data[:consumed]
+        self._busy, self._head = False, None
+        self._set_deadline(self._acceptor.limits.head if self._data else self._acceptor.limits.idle)
+        self._transport.resume_reading()
+        if self._data:
+            self._advance()
+
+    async def _pass_on(self) -> None:
+        """Hand the socket with all that was read to a worker; answer 503 where none is up."""
+        if self._transport is None:
+            return
+        self._transport.pause_reading()
+        boot_id = await self._boot_id()
+        await self._drained.wait()
+        if self._transport is None:
+            return
+        fd = self._transport.get_extra_info("socket").fileno()
+        if self._acceptor.bulk.hand_over(fd, bytes(self._data), boot_id=boot_id, client=self._client):
+            self.abort()
+        else:
+            busy = b"no process is up to send this, ask again\n"
+            self._end_with(Response(503, busy, fields=(("Retry-After", "2"),)))
+
+    async def _boot_id(self) -> str | None:
+        try:
+            return await self._acceptor.site.boot_at(IPv4Address(self._client))
+        except Exception:
+            log.exception("the boot of %s could not be found", self._client)
+            return None
+
+    # endings
+
+    def abort(self) -> None:
+        """Close our descriptor now, without a word and without shutting the connection down."""
+        self._ending = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._acceptor.journal.refused("http_refused", reason, source=self._client)
+        self._end_with(Response(status, reason.encode() + b"\n"))
+
+    def _end_with(self, response: Response) -> None:
+        """Answer and close, reading on for a moment: closing over unread bytes would destroy the answer."""
+        if self._transport is None:
+            return
+        self._ending = True
+        head_only = self._head is not None and self._head.method == "HEAD"
+        self._transport.write(self._acceptor.render(response, keep_alive=False, head_only=head_only))
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        self._set_deadline(_LINGER_SECONDS)
+
+    def _set_deadline(self, seconds: float) -> None:
+        self._clear_deadline()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self._too_late)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        if not self._ending and self._data:
+            self._acceptor.journal.counters["http_too_slow"] += 1
+        self.abort()
