@@ -76,7 +76,7 @@ class Forker:
     def run(self) -> None:
         """Serve until control is gone and the last helper has ended."""
         self._poll.register(self._control, select.POLLIN)
-        messages.send(self._control, "ready")
+        self._tell("ready")
         while self._deadline is None or self._children:
             for fd, _ in self._poll.poll(self._timeout()):
                 if fd in self._children:

@@ -16,7 +16,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -278,8 +277,6 @@ class Server:
                 self._answered(message)
             elif message.op == "drain":
                 self._drain()
-            elif message.op == "modules":
-                self._line.tell("modules", {}, blob=",".join(sorted(sys.modules)).encode())
         if self._line.gone:
             self._epoll.unregister(self._line.fileno())
             self._drain()

@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import struct
-import sys
 import termios
 import time
 from collections.abc import Iterator, Mapping
@@ -246,9 +245,6 @@ class Worker:
             self._served = served(message)
         elif message.op == "drain":
             self._drain()
-        elif message.op == "modules":
-            names = ",".join(sorted(sys.modules))
-            self._line.tell("modules", {}, blob=names.encode())
 
     def _adopt(self, message: Message) -> None:
         sock = socket.socket(fileno=message.fds[0])

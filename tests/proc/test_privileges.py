@@ -1,0 +1,62 @@
+"""Accounts and rights, as far as they can be tried without root; tests/interop/test_proc_root.py does the rest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from netboot.errors import StartError
+from netboot.proc import privileges
+from netboot.proc.privileges import Account
+
+
+def test_an_account_that_does_not_exist_is_named_with_its_remedy() -> None:
+    """The operator named it, so nothing else is taken in its place."""
+    with pytest.raises(StartError, match="useradd"):
+        privileges.account("no-such-user-here", default="root", fallback=65533)
+
+
+def test_the_default_account_gives_way_to_the_fallback() -> None:
+    """A default that does not exist is no error: a name or a bare number stands in."""
+    assert privileges.account(None, default="no-such-user-here", fallback=65533) == Account(65533, 65533)
+    assert privileges.account(None, default="no-such-user-here", fallback="nobody").uid == 65534
+    assert privileges.account("1234", default="x", fallback=1) == Account(1234, 1234)
+
+
+def test_root_is_no_account_to_drop_to() -> None:
+    """Dropping root to root would keep everything."""
+    with pytest.raises(StartError, match="root"):
+        privileges.drop_to(Account(0, 0))
+
+
+def status_after(code: str) -> dict[str, str]:
+    """The /proc status of a fresh interpreter after this code."""
+    show = "print(open('/proc/self/status').read())"
+    program = f"import os\nfrom netboot.proc import privileges\nfrom netboot.proc.privileges import *\n{code}\n{show}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return {k: v.strip() for k, v in (line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)}
+
+
+def test_a_process_without_a_target_user_drops_every_capability() -> None:
+    """One uid for all (container, User=): no capability is left in any set, and none can come back."""
+    status = status_after("privileges.drop_to(None)")
+    assert {status[name].strip("0") for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {""}
+    assert status["NoNewPrivs"] == "1"
+    assert status["Uid"].split()[0] == str(os.getuid())
+
+
+def test_control_above_its_helpers_leaves_its_children_ordinary() -> None:
+    """Real time or a nice value for control, never for what it starts; else a warning that says what to do."""
+    code = (
+        "import os, sys; from netboot.proc.privileges import run_above_helpers\n"
+        "warning = run_above_helpers(); policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK\n"
+        "assert warning or policy == os.SCHED_RR or os.getpriority(os.PRIO_PROCESS, 0) < 0\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(os.sched_getscheduler(0) != os.SCHED_OTHER)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
