@@ -33,16 +33,17 @@ PROBE_SECONDS = 20.0
 
 DEAD = re.compile(
     r"iPXE>|grub>|\(initramfs\)|Kernel panic|>>End|Remote boot cancelled|KVM internal error"
-    r"|No more network devices|No bootable device|Could not boot|Interactive Shell|BdsDxe: failed to load Boot"
+    r"|No more network devices|No bootable device|Could not boot|Interactive Shell|BdsDxe: failed to load"
 )
 """What a machine that will not boot writes: waiting for success alone costs minutes."""
 
+_LINE_END = re.compile(r"\r*\n|\r(?!$)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?=]*[A-Za-z]|\x1bc|[\x00-\x08\x0e-\x1f]")
 
 
 def _clean(text: str) -> str:
-    """A line without terminal escapes; of what a carriage return overwrote, the last."""
-    return _ESCAPES.sub("", text.rstrip("\r").rpartition("\r")[2]).rstrip()
+    """A line without terminal escapes."""
+    return _ESCAPES.sub("", text).rstrip()
 
 
 class MachineFailed(AssertionError):
@@ -73,7 +74,7 @@ class Serial:
         with self.path.open("a", encoding="utf-8") as log:
             while chunk := os.read(self._stream.fileno(), 65536):
                 at = time.monotonic() - self._started
-                *whole, self._partial = (self._partial + chunk.decode("utf-8", "replace")).split("\n")
+                *whole, self._partial = _LINE_END.split(self._partial + chunk.decode("utf-8", "replace"))
                 for line in map(_clean, whole):
                     self.lines.append(Line(at, line))
                     log.write(f"{at:8.2f} {line}\n")

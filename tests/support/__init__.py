@@ -1,0 +1,1 @@
+"""What runs the tests: the report of promises, and the order of `scripts/test`."""

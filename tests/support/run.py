@@ -1,0 +1,168 @@
+"""What `scripts/test` does once the environment is there: each kind of test in turn, then the promises.
+
+scripts/test                everything
+scripts/test --fast         lint and the tests that need no root
+scripts/test --lab          the virtual machines only
+scripts/test --sabotage     break each safety promise in a copy; its test must fail
+scripts/test -k WORDS       further arguments go to pytest, for each kind
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MAY_BE_SKIPPED = ("NETBOOT_KUBERNETES_BIN",)
+"""Reasons to skip that no preparation by scripts/setup takes away: they name something from outside."""
+NO_TESTS = 5
+"""pytest's exit status when nothing was selected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One kind of test: its name on the screen, its command, its limit in seconds."""
+
+    name: str
+    command: tuple[str, ...]
+    limit: float
+    tests: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a part ended."""
+
+    part: Part
+    status: int
+    seconds: float
+
+
+def pytest_command(mark: str, processes: int, more: Sequence[str]) -> tuple[str, ...]:
+    """One run of pytest over the tests that `mark` selects."""
+    workers = ("-n", str(processes), "--dist", "loadfile") if processes > 1 else ()
+    return (sys.executable, "-m", "pytest", "-p", "tests.support.report", "-m", mark, *workers, *more)
+
+
+def parts(options: argparse.Namespace, more: Sequence[str]) -> list[Part]:
+    """The parts that were asked for, cheap ones first."""
+    cores = max(2, os.cpu_count() or 2)
+    lint = Part("lint", (str(ROOT / "scripts/lint"),), 600, tests=False)
+    plain = Part("plain", pytest_command("not root and not lab", cores, more), 1200)
+    root = Part("root", pytest_command("root and not lab", 2, more), 1500)
+    images = Part("images", (sys.executable, "-m", "tests.support.prepare"), 2400, tests=False)
+    # two machines at a time: each process of xdist has a site of its own and boots one after the other
+    lab = Part("lab", (*pytest_command("lab", 2, more), "--maxschedchunk=1", "--dist=load"), 3000)
+    sabotage = Part("sabotage", (sys.executable, "-m", "tests.sabotage"), 1800, tests=False)
+    if options.fast:
+        return [lint, plain]
+    if options.sabotage:
+        return [sabotage]
+    if options.lab:
+        return [images, lab]
+    if more:
+        return [plain, root, images, lab]
+    return [lint, plain, sabotage, root, images, lab]
+
+
+def run(part: Part, report: Path) -> Outcome:
+    """Run one part to its end or its limit; its output goes to the screen."""
+    print(f"\n== {part.name}", flush=True)
+    began = time.monotonic()
+    environment = {**os.environ, "NETBOOT_REPORT": str(report), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(part.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        status = process.wait(part.limit)
+    except subprocess.TimeoutExpired:
+        print(f"== {part.name} did not end within {part.limit:.0f} s", flush=True)
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        status = 124
+    seconds = time.monotonic() - began
+    if part.tests and status == NO_TESTS:
+        status = 0
+    print(
+        f"== {part.name}: {'ok' if status == 0 else f'FAILED (status {status})'} in {seconds:.0f} s",
+        flush=True,
+    )
+    return Outcome(part, status, seconds)
+
+
+def rows_of(report: Path) -> list[dict[str, str]]:
+    """The lines of the report plugin."""
+    return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+
+
+def could_have_run(row: dict[str, str]) -> bool:
+    """Whether a skipped test says nothing that this machine lacks for good."""
+    return row["outcome"] == "skipped" and not any(reason in row["skipped"] for reason in MAY_BE_SKIPPED)
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Promise, test, seconds, and why it was skipped or how it ended."""
+    lines = []
+    for row in sorted(rows, key=lambda r: r["test"]):
+        end = {"passed": "", "skipped": f"skipped: {row['skipped']}"}.get(
+            row["outcome"], row["outcome"].upper()
+        )
+        lines.append(
+            f"{float(row['seconds']):8.2f} s  {row['promise']}\n            {row['test']}  {end}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def totals(rows: Sequence[dict[str, str]], seconds: float) -> str:
+    """The last line, in pytest's words."""
+    count = {
+        kind: sum(r["outcome"] == kind for r in rows) for kind in ("passed", "failed", "skipped", "error")
+    }
+    words = [f"{count['passed']} passed", f"{count['failed']} failed"]
+    words += [f"{count['skipped']} skipped"] * bool(count["skipped"]) + [f"{count['error']} errors"] * bool(
+        count["error"]
+    )
+    return f"{', '.join(words)} in {seconds:.0f}s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 only if every part passed and nothing was skipped that could run here."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    for name in ("fast", "sabotage", "lab"):
+        parser.add_argument(f"--{name}", action="store_true")
+    options, more = parser.parse_known_args(arguments)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory, "report.jsonl")
+        if os.geteuid() != 0 and not options.fast:
+            print(
+                "scripts/test: not root: tests with namespaces and virtual machines will fail to run",
+                flush=True,
+            )
+        outcomes = [run(part, report) for part in parts(options, more)]
+        rows = rows_of(report)
+    print("\n== promises\n" + table(rows))
+    wrongly_skipped = [row for row in rows if could_have_run(row)]
+    for row in wrongly_skipped:
+        print(f"skipped though it could run here: {row['test']}: {row['skipped']}")
+    print("\n== parts")
+    for outcome in outcomes:
+        print(f"{outcome.seconds:8.0f} s  {outcome.part.name}  {'ok' if outcome.status == 0 else 'FAILED'}")
+    print(totals(rows, time.monotonic() - began), flush=True)
+    return 1 if wrongly_skipped or any(o.status for o in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
