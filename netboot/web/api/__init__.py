@@ -1,0 +1,12 @@
+"""The operators' listener: `/api/v1`, the page, metrics and health. The door of this room is `application`.
+
+`guard` decides who is answered at all, `views` answers, `shapes` says what a noun looks like, `openapi`
+describes it. Nothing here changes anything yet: every route is a GET.
+"""
+
+from __future__ import annotations
+
+from netboot.web.api.guard import ensure_admin_token
+from netboot.web.api.views import Sources, application
+
+__all__ = ["Sources", "application", "ensure_admin_token"]

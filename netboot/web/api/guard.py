@@ -1,0 +1,170 @@
+"""Who the API answers: a Host name of ours, a token we know. Errors as JSON with reason and remedy."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from netboot.errors import NetbootError, Refused, StartError, StoreError
+from netboot.events import Journal
+
+log = logging.getLogger("netboot")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/favicon.svg", "/healthz", "/readyz"})
+"""Answered without a token: the page's own files and two health words, none of which holds a fact."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "netboot",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""On every answer."""
+
+_SHORTEST_TOKEN = 32
+
+
+def ensure_admin_token(path: Path) -> str:
+    """The SHA-256 (hex) of the administrator's token in `path`; a missing file is made with mode 0600.
+
+    Raises StartError for a file that others may read, or that holds no token of ours.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return token_sha256(_read_token(path))
+    except OSError as error:
+        raise StartError(f"{path} cannot be made: {error.strerror}", "Make data_dir writable") from error
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    return token_sha256(token)
+
+
+def token_sha256(token: str) -> str:
+    """What we keep of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _read_token(path: Path) -> str:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise StartError(f"{path} cannot be read: {error}", "Make it readable, or remove it") from error
+    if mode & 0o077:
+        raise StartError(f"{path} has mode {mode:04o}: others can read the token", f"Run chmod 600 {path}")
+    if len(token) < _SHORTEST_TOKEN:
+        raise StartError(f"{path} holds no token", "Remove it: the next start makes a new one")
+    return token
+
+
+def host_name(header: str) -> str:
+    """The name in a Host header, in lower case, without port and brackets; empty for no Host header."""
+    text = header.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.rpartition(":")[0] if ":" in text else text
+
+
+def own_names(listen: str, names: Iterable[str]) -> frozenset[str]:
+    """The Host names that are ours: the listen address, the declared names, and loopback's own names."""
+    own = {listen.lower(), *(name.lower() for name in names)}
+    address = ip_address(listen)
+    if address.is_loopback or address.is_unspecified:
+        own |= {"localhost", "127.0.0.1", "::1"}
+    return frozenset(own)
+
+
+def guards(
+    journal: Journal, own: frozenset[str], tokens: Callable[[], Iterable[str]]
+) -> tuple[Middleware, ...]:
+    """The middlewares, outermost first. `tokens` are the SHA-256 (hex) of those that are let in."""
+
+    @web.middleware
+    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return _http_error(error)
+        except Refused as error:
+            return problem(error.status, error.reason, "See the API's description at /api/openapi.json")
+        except StoreError as error:
+            return problem(503, str(error), "Look at the disk that holds data_dir", {"Retry-After": "5"})
+        except NetbootError as error:
+            return problem(500, str(error), "See the appliance's log")
+        except Exception:
+            log.exception("the API met an error of its own at %s", request.path)
+            return problem(500, "an error of the appliance's own", "See the appliance's log")
+
+    @web.middleware
+    async def host(request: web.Request, handler: Handler) -> web.StreamResponse:
+        name = host_name(request.headers.get("Host", ""))
+        if name not in own and name != local_address(request):
+            journal.refused("api_foreign_host", f"Host {name!r} is not ours", source=request.remote or "?")
+            reason = "this Host name is not ours"
+            return problem(421, reason, "Use the listen address, or declare the name in server.api.names")
+        return await handler(request)
+
+    @web.middleware
+    async def token(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in OPEN_PATHS or known_token(request.headers.get("Authorization", ""), tokens()):
+            return await handler(request)
+        journal.refused("api_unauthorized", "no token, or an unknown one", source=request.remote or "?")
+        remedy = "Send `Authorization: Bearer TOKEN`; the administrator's token is data_dir/admin.token"
+        return problem(401, "no token, or an unknown one", remedy, {"WWW-Authenticate": "Bearer"})
+
+    return errors, host, token
+
+
+def known_token(header: str, known: Iterable[str]) -> bool:
+    """Whether an Authorization header carries a token that we know; takes the same time for each."""
+    scheme, _, token = header.partition(" ")
+    digest = token_sha256(token.strip())
+    matches = [hmac.compare_digest(digest, one) for one in known]
+    return scheme.lower() == "bearer" and any(matches)
+
+
+def local_address(request: web.Request) -> str:
+    """The address of ours that this connection came to: an address literal cannot be rebound."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return str(name[0]) if isinstance(name, tuple) else ""
+
+
+def problem(status: int, reason: str, remedy: str, headers: dict[str, str] | None = None) -> web.Response:
+    """An error: what was wrong and what to do."""
+    body = {"status": status, "reason": reason, "remedy": remedy}
+    return web.json_response(body, status=status, headers=headers)
+
+
+async def finish(_: web.Request, response: web.StreamResponse) -> None:
+    """Put our headers on an answer."""
+    response.headers.update(HEADERS)
+
+
+def _http_error(error: web.HTTPException) -> web.Response:
+    allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    remedy = (
+        "This API only reads: use GET" if error.status == 405 else "See /api/openapi.json for what there is"
+    )
+    return problem(error.status, error.reason, remedy, allow)

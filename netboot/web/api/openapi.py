@@ -1,0 +1,75 @@
+"""The API's description (OpenAPI 3.1), made of the same table that makes its routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netboot.web.api.guard import Handler
+from netboot.web.api.shapes import SCHEMAS, Json, listing
+
+_PARAMETERS: dict[str, Json] = {
+    "mac": {"type": "string", "description": "a MAC address of the machine, with colons or dashes"},
+    "node": {"type": "string", "description": "a node's name"},
+    "network": {"type": "string", "description": "a network's name"},
+    "pool": {"type": "string", "description": "a pool's name"},
+    "cluster": {"type": "string", "description": "a cluster's name"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 100000, "description": "how many at most"},
+    "id": {"type": "string", "description": "a boot's id"},
+    "name": {"type": "string", "description": "a name, or any MAC of the machine"},
+    "which": {"type": "string", "description": "an address, a MAC or a holder's name"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One GET of the API."""
+
+    path: str
+    handler: Handler
+    summary: str
+    noun: str | None = None
+    many: bool = False
+    query: tuple[str, ...] = ()
+    media: str = "application/json"
+    token: bool = True
+
+    def answer(self) -> Json:
+        """The schema of its answer."""
+        if self.noun is None:
+            return {"type": "object"} if self.media == "application/json" else {"type": "string"}
+        return listing(self.noun) if self.many else {"$ref": f"#/components/schemas/{self.noun}"}
+
+
+def document(routes: Sequence[Route], version: str) -> Json:
+    """The whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "netboot", "version": version, "description": "Times are seconds since the epoch."},
+        "security": [{"token": []}],
+        "paths": {route.path: {"get": _operation(route)} for route in routes},
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": dict(SCHEMAS),
+        },
+    }
+
+
+def _operation(route: Route) -> Json:
+    in_path = re.findall(r"{(\w+)}", route.path)
+    parameters = [
+        {"name": name, "in": place, "required": place == "path", "schema": _PARAMETERS[name]}
+        for place, names in (("path", in_path), ("query", route.query))
+        for name in names
+    ]
+    failed = {"$ref": "#/components/schemas/Problem"}
+    problem = {
+        "description": "what was wrong, and the remedy",
+        "content": {"application/json": {"schema": failed}},
+    }
+    found = {"description": route.summary, "content": {route.media: {"schema": route.answer()}}}
+    operation: Json = {"summary": route.summary, "parameters": parameters}
+    if not route.token:
+        operation["security"] = []
+    return {**operation, "responses": {"200": found, "default": problem}}

@@ -1,0 +1,269 @@
+"""What each noun looks like in an answer, and nothing more: no setting, no secret, no file's content.
+
+Times are seconds since the epoch. Each function has its schema beside it; `openapi` shows the schemas, and
+a test holds answers against them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from netboot.errors import ImageError
+from netboot.events import Event
+from netboot.model.boot import STEPS, Boot
+from netboot.model.image import Generation
+from netboot.model.inventory import Assignment, Cluster, Pool
+from netboot.model.lease import Lease
+from netboot.model.machine import Mac
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "number"}
+INTEGER: Json = {"type": "integer"}
+FLAG: Json = {"type": "boolean"}
+TEXTS: Json = {"type": "array", "items": TEXT}
+
+
+def optional(schema: Json) -> Json:
+    """The same, or null."""
+    return (
+        {**schema, "type": [schema["type"], "null"]}
+        if "type" in schema
+        else {"oneOf": [schema, {"type": "null"}]}
+    )
+
+
+def shape(**properties: Json) -> Json:
+    """An object that has all of these and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+STEP = shape(
+    step={"type": "string", "enum": list(STEPS)},
+    at=NUMBER,
+    bytes=optional(INTEGER),
+    of=optional(INTEGER),
+    detail=TEXT,
+)
+BOOT = shape(
+    id=TEXT,
+    mac=TEXT,
+    node=TEXT,
+    cluster=TEXT,
+    image=optional(TEXT),
+    generation=optional(TEXT),
+    state={"type": "string", "enum": ["booting", "joined", "stopped"]},
+    started=NUMBER,
+    ended=optional(NUMBER),
+    steps={"type": "array", "items": STEP},
+    stopped_at=optional(TEXT),
+    cause=optional(TEXT),
+)
+
+
+def boot(value: Boot) -> Json:
+    """One boot with its timeline. `stopped` with `ended` null fell silent, and may go on."""
+    steps = [
+        {"step": s.step, "at": s.at, "bytes": s.bytes, "of": s.of, "detail": s.detail} for s in value.steps
+    ]
+    return {
+        "id": value.id,
+        "mac": value.mac,
+        "node": value.node,
+        "cluster": value.cluster,
+        "image": value.image,
+        "generation": value.generation,
+        "state": value.state,
+        "started": value.started,
+        "ended": value.ended,
+        "steps": steps,
+        "stopped_at": value.stopped_at,
+        "cause": value.cause,
+    }
+
+
+LEASE = shape(
+    address=TEXT,
+    mac=TEXT,
+    holder=TEXT,
+    name=TEXT,
+    network=TEXT,
+    expires=optional(NUMBER),
+    last_seen=NUMBER,
+    live=FLAG,
+    boot=optional(TEXT),
+)
+
+
+def lease(value: Lease, now: float) -> Json:
+    """One lease; `expires` is null for an infinite one."""
+    return {
+        "address": str(value.address),
+        "mac": value.mac,
+        "holder": value.holder,
+        "name": value.name,
+        "network": value.network,
+        "expires": None if math.isinf(value.expires) else value.expires,
+        "last_seen": value.last_seen,
+        "live": value.live(now),
+        "boot": value.boot_id,
+    }
+
+
+NODE = shape(
+    name=TEXT,
+    declared=FLAG,
+    macs=TEXTS,
+    address=optional(TEXT),
+    pool=TEXT,
+    cluster=TEXT,
+    network=TEXT,
+    image=optional(TEXT),
+    reason=TEXT,
+    boot=optional({"$ref": "#/components/schemas/Boot"}),
+)
+
+
+def node(assignment: Assignment, macs: tuple[Mac, ...], lease: Lease | None, newest: Boot | None) -> Json:
+    """One machine: what it belongs to and why, the address it holds or will be given, its newest boot."""
+    held = lease.address if lease else None
+    address = assignment.address or held
+    return {
+        "name": assignment.name,
+        "declared": assignment.node is not None,
+        "macs": list(macs),
+        "address": str(address) if address else None,
+        "pool": assignment.pool.name,
+        "cluster": assignment.cluster.name,
+        "network": assignment.network.name,
+        "image": assignment.image,
+        "reason": assignment.reason,
+        "boot": boot(newest) if newest else None,
+    }
+
+
+POOL = shape(
+    name=TEXT,
+    cluster=TEXT,
+    network=TEXT,
+    image=optional(TEXT),
+    tags=TEXTS,
+    priority=INTEGER,
+    catch_all=FLAG,
+    nodes=INTEGER,
+)
+
+
+def pool(value: Pool, nodes: int) -> Json:
+    """One pool and how many nodes are declared in it."""
+    return {
+        "name": value.name,
+        "cluster": value.cluster,
+        "network": value.network,
+        "image": value.image,
+        "tags": list(value.tags),
+        "priority": value.priority,
+        "catch_all": value.catch_all,
+        "nodes": nodes,
+    }
+
+
+CLUSTER = shape(
+    name=TEXT,
+    endpoint=TEXT,
+    image=optional(TEXT),
+    tags=TEXTS,
+    join=shape(method=TEXT, bind=TEXT, discovery=TEXT, role=TEXT),
+    pools=TEXTS,
+    problem=optional(TEXT),
+)
+
+
+def cluster(value: Cluster, pools: list[str], problem: str | None) -> Json:
+    """One cluster; `problem` says why its nodes get no credential now."""
+    how = value.join
+    return {
+        "name": value.name,
+        "endpoint": value.endpoint,
+        "image": value.image,
+        "tags": list(value.tags),
+        "join": {"method": how.method, "bind": how.bind, "discovery": how.discovery, "role": how.role},
+        "pools": pools,
+        "problem": problem,
+    }
+
+
+IMAGE = shape(
+    name=TEXT,
+    generation=optional(TEXT),
+    generations=TEXTS,
+    created=optional(TEXT),
+    min_ram_mib=optional(INTEGER),
+    size=optional(INTEGER),
+    problem=optional(TEXT),
+)
+
+
+def image(name: str, generations: tuple[str, ...], latest: Generation | ImageError) -> Json:
+    """One image: its latest generation, or why that is not offered."""
+    sound = latest if isinstance(latest, Generation) else None
+    return {
+        "name": name,
+        "generation": sound.id if sound else None,
+        "generations": list(generations),
+        "created": sound.created if sound else None,
+        "min_ram_mib": sound.min_ram_mib if sound else None,
+        "size": sum(file.size for file in sound.files.values()) if sound else None,
+        "problem": None if sound else str(latest),
+    }
+
+
+EVENT = shape(
+    number=INTEGER,
+    at=NUMBER,
+    kind=TEXT,
+    text=TEXT,
+    mac=optional(TEXT),
+    address=optional(TEXT),
+    facts={"type": "object", "additionalProperties": TEXT},
+)
+
+
+def event(value: Event) -> Json:
+    """One event."""
+    return {
+        "number": value.number,
+        "at": value.at,
+        "kind": value.kind,
+        "text": value.text,
+        "mac": value.mac,
+        "address": value.address,
+        "facts": dict(value.facts),
+    }
+
+
+PROBLEM = shape(status=INTEGER, reason=TEXT, remedy=TEXT)
+
+SCHEMAS: Mapping[str, Json] = {
+    "Boot": BOOT,
+    "Lease": LEASE,
+    "Node": NODE,
+    "Pool": POOL,
+    "Cluster": CLUSTER,
+    "Image": IMAGE,
+    "Event": EVENT,
+    "Problem": PROBLEM,
+}
+
+
+def listing(noun: str) -> Json:
+    """A list of one noun; `total` counts them before `limit` cut the list."""
+    return shape(items={"type": "array", "items": {"$ref": f"#/components/schemas/{noun}"}}, total=INTEGER)

@@ -1,0 +1,384 @@
+"""The API's routes and their answers. The application keeps no state of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from ipaddress import IPv4Address
+from typing import Any
+
+from aiohttp import web
+
+from netboot import __version__
+from netboot.catalog import Catalog
+from netboot.errors import ImageError, Refused
+from netboot.events import Boots, Event, Journal, Topic
+from netboot.model.image import Generation
+from netboot.model.inventory import Assignment, Inventory
+from netboot.model.lease import Lease
+from netboot.model.machine import Mac
+from netboot.proc import ProcessInfo
+from netboot.store import LeaseStore
+from netboot.web.api import guard, metrics, openapi, shapes
+from netboot.web.api.openapi import Route
+
+MOST = 100_000
+STREAMS = 32
+"""Live streams at the same time."""
+PING = 15.0
+"""Seconds between signs of life on a silent stream."""
+
+_PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+
+
+def _nothing(_: str) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the answers come from: the same objects that the other shells work with."""
+
+    boots: Boots
+    journal: Journal
+    leases: LeaseStore
+    catalog: Catalog
+    inventory: Callable[[], Inventory]
+    tokens: Callable[[], Iterable[str]]
+    """SHA-256 (hex) of the tokens that are let in."""
+    listen: str
+    """The address that the listener is bound to."""
+    clock: Callable[[], float]
+    names: Sequence[str] = ()
+    """Further Host names that are ours."""
+    processes: Callable[[], Sequence[ProcessInfo]] = tuple
+    ready: Callable[[], bool] = field(default=lambda: True)
+    cluster_problem: Callable[[str], str | None] = _nothing
+    """Why the nodes of a cluster get no credential now."""
+
+
+def application(sources: Sources) -> web.Application:
+    """The API as an aiohttp application; several may live in one process."""
+    own = guard.own_names(sources.listen, sources.names)
+    middlewares = guard.guards(sources.journal, own, sources.tokens)
+    app = web.Application(middlewares=middlewares, client_max_size=4096)
+    app.on_response_prepare.append(guard.finish)
+    views = Views(sources)
+    for route in views.routes():
+        app.router.add_get(route.path, route.handler, allow_head=True)
+    app.on_shutdown.append(views.end_streams)
+    return app
+
+
+class Views:
+    """One method per route."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._from = sources
+        self._streams: set[asyncio.Queue[Topic]] = set()
+        self._ending = asyncio.Event()
+
+    def routes(self) -> tuple[Route, ...]:
+        """Everything that is answered."""
+        v1 = "/api/v1"
+        few = ("limit",)
+        return (
+            Route(f"{v1}/boots", self.boots, "boots, newest first", "Boot", True, ("mac", "node", *few)),
+            Route(f"{v1}/boots/{{id}}", self.boot, "one boot with its timeline", "Boot"),
+            Route(f"{v1}/nodes", self.nodes, "machines", "Node", True, ("pool", "cluster", *few)),
+            Route(f"{v1}/nodes/{{name}}", self.node, "one machine by its name or a MAC", "Node"),
+            Route(f"{v1}/leases", self.leases, "leases by address", "Lease", True, ("network", *few)),
+            Route(f"{v1}/leases/{{which}}", self.lease, "one lease", "Lease"),
+            Route(f"{v1}/pools", self.pools, "pools", "Pool", True),
+            Route(f"{v1}/pools/{{name}}", self.pool, "one pool", "Pool"),
+            Route(f"{v1}/clusters", self.clusters, "clusters", "Cluster", True),
+            Route(f"{v1}/clusters/{{name}}", self.cluster, "one cluster", "Cluster"),
+            Route(f"{v1}/images", self.images, "images", "Image", True),
+            Route(f"{v1}/images/{{name}}", self.image, "one image", "Image"),
+            Route(
+                f"{v1}/events",
+                self.events,
+                "a live stream of events `note` (an Event) and `boot` (a Boot); with "
+                "`Accept: application/json` the newest events as a list",
+                query=("mac", *few),
+                media="text/event-stream",
+            ),
+            Route("/api/openapi.json", self.description, "this description"),
+            Route("/metrics", self.metrics, "Prometheus metrics", media="text/plain"),
+            Route("/healthz", self.healthz, "the event loop turns", media="text/plain", token=False),
+            Route("/readyz", self.readyz, "machines are answered", media="text/plain", token=False),
+            *(
+                Route(path, _file(name, media), "the status page", media=media, token=False)
+                for path, (name, media) in _PAGE.items()
+            ),
+        )
+
+    async def boots(self, request: web.Request) -> web.Response:
+        """Boots, newest first, of all machines or of one."""
+        limit = _limit(request, 100)
+        mac, name = request.query.get("mac"), request.query.get("node")
+        if mac is None and name is None:
+            return _items([shapes.boot(b) for b in self._from.boots.all(limit=limit)], None)
+        found = self._from.boots.of_machine(name) if name is not None else []
+        if mac is not None:
+            of_card = self._boots_of(_mac(mac))
+            found = [b for b in of_card if name is None or b in found]
+        return _items([shapes.boot(b) for b in found[:limit]], len(found))
+
+    async def boot(self, request: web.Request) -> web.Response:
+        """One boot."""
+        boot = self._from.boots.get(request.match_info["id"])
+        return _one(shapes.boot(boot) if boot else None, "boot")
+
+    async def nodes(self, request: web.Request) -> web.Response:
+        """Declared machines, then those that nobody declared and that hold a lease."""
+        wanted = {key: request.query[key] for key in ("pool", "cluster") if key in request.query}
+        found = [m for m in await self._machines() if _wanted(m[0], wanted)]
+        return _items([await self._node(*machine) for machine in found[: _limit(request, 1000)]], len(found))
+
+    async def node(self, request: web.Request) -> web.Response:
+        """One machine."""
+        name = request.match_info["name"]
+        machine = await self._machine(name)
+        return _one(await self._node(*machine) if machine else None, "machine")
+
+    async def leases(self, request: web.Request) -> web.Response:
+        """Leases by address."""
+        network = request.query.get("network")
+        found = [x for x in await self._from.leases.leases() if network in (None, x.network)]
+        found.sort(key=lambda lease: lease.address)
+        now = self._from.clock()
+        return _items([shapes.lease(x, now) for x in found[: _limit(request, 1000)]], len(found))
+
+    async def lease(self, request: web.Request) -> web.Response:
+        """One lease."""
+        lease = await self._lease(request.match_info["which"])
+        return _one(shapes.lease(lease, self._from.clock()) if lease else None, "lease")
+
+    async def pools(self, _: web.Request) -> web.Response:
+        """Pools."""
+        return _all(self._pools())
+
+    async def pool(self, request: web.Request) -> web.Response:
+        """One pool."""
+        return _named(self._pools(), request, "pool")
+
+    async def clusters(self, _: web.Request) -> web.Response:
+        """Clusters."""
+        return _all(self._clusters())
+
+    async def cluster(self, request: web.Request) -> web.Response:
+        """One cluster."""
+        return _named(self._clusters(), request, "cluster")
+
+    async def images(self, _: web.Request) -> web.Response:
+        """Images."""
+        return _all(await asyncio.to_thread(self._images))
+
+    async def image(self, request: web.Request) -> web.Response:
+        """One image."""
+        return _named(await asyncio.to_thread(self._images), request, "image")
+
+    async def description(self, _: web.Request) -> web.Response:
+        """The OpenAPI document."""
+        return web.json_response(openapi.document(self.routes(), __version__))
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Prometheus metrics."""
+        sources = self._from
+        leases = await sources.leases.leases()
+        boots = sources.boots.all(limit=MOST)
+        counters = sources.journal.counters
+        text = metrics.render(__version__, counters, boots, leases, sources.processes(), sources.clock())
+        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """We answer."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Whether machines are answered."""
+        ready = self._from.ready()
+        return web.Response(text="ready\n" if ready else "not ready\n", status=200 if ready else 503)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """The live stream, or the newest events."""
+        mac = _mac(request.query["mac"]) if "mac" in request.query else None
+        if "application/json" in request.headers.get("Accept", ""):
+            newest = self._from.journal.events(mac, _limit(request, 100))
+            return _items([shapes.event(event) for event in newest], None)
+        return await self._stream(request, mac)
+
+    async def end_streams(self, _: web.Application) -> None:
+        """Let the open streams go: a shutdown waits for nobody's browser."""
+        self._ending.set()
+
+    async def _stream(self, request: web.Request, mac: Mac | None) -> web.StreamResponse:
+        if len(self._streams) >= STREAMS:
+            raise Refused(503, f"{STREAMS} streams are open already")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        queue = self._from.journal.subscribe()
+        self._streams.add(queue)
+        try:
+            await response.prepare(request)
+            await response.write(b": netboot\n\n")
+            while not self._ending.is_set():
+                await response.write(await self._next(queue, mac))
+        except ConnectionError:
+            pass  # the reader went away
+        finally:
+            self._streams.discard(queue)
+            self._from.journal.unsubscribe(queue)
+        return response
+
+    async def _next(self, queue: asyncio.Queue[Topic], mac: Mac | None) -> bytes:
+        """All that is waiting, as events; a comment where nothing came for `PING` seconds."""
+        try:
+            waiting = [await asyncio.wait_for(queue.get(), min(PING, 1.0))]
+        except TimeoutError:
+            return b":\n\n"
+        while not queue.empty() and len(waiting) < 100:
+            waiting.append(queue.get_nowait())
+        return b"".join(_sse(topic) for topic in _newest(waiting) if mac is None or topic[1].mac == mac)
+
+    def _boots_of(self, mac: Mac) -> list[Any]:
+        node = self._from.inventory().by_mac.get(mac)
+        return self._from.boots.of_machine(node.name) if node else self._from.boots.all(mac, limit=MOST)
+
+    async def _machines(self) -> list[tuple[Assignment, tuple[Mac, ...]]]:
+        inventory = self._from.inventory()
+        declared = [(inventory.assign(node), node.macs) for node in inventory.nodes]
+        names = inventory.by_name
+        strangers = [x for x in await self._from.leases.leases() if x.holder not in names]
+        caught = [(found, (lease.mac,)) for lease in strangers if (found := self._caught(inventory, lease))]
+        return declared + caught
+
+    def _caught(self, inventory: Inventory, lease: Lease) -> Assignment | None:
+        pools = (p for p in inventory.pools.values() if p.catch_all and p.network == lease.network)
+        pool = next(pools, None)
+        return inventory.catch(lease.mac, pool) if pool and lease.mac not in inventory.by_mac else None
+
+    async def _machine(self, name: str) -> tuple[Assignment, tuple[Mac, ...]] | None:
+        inventory = self._from.inventory()
+        node = inventory.by_name.get(name)
+        mac = None if node else _mac_or_none(name)
+        if node is None and mac is not None:
+            node = inventory.by_mac.get(mac)
+        if node is not None:
+            return inventory.assign(node), node.macs
+        return next((m for m in await self._machines() if name == m[0].name or mac in m[1]), None)
+
+    async def _node(self, assignment: Assignment, macs: tuple[Mac, ...]) -> shapes.Json:
+        holder = assignment.name if assignment.node else str(macs[0])
+        lease = await self._from.leases.lease_of(holder, assignment.network.name)
+        return shapes.node(assignment, macs, lease, self._from.boots.of_node(assignment.name))
+
+    async def _lease(self, which: str) -> Lease | None:
+        try:
+            return await self._from.leases.lease_at(IPv4Address(which))
+        except ValueError:
+            mac = _mac_or_none(which)
+        every = await self._from.leases.leases()
+        return next(
+            (x for x in every if which in (x.holder, x.name) or (mac is not None and x.mac == mac)), None
+        )
+
+    def _pools(self) -> list[shapes.Json]:
+        inventory = self._from.inventory()
+        sizes = Counter(node.pool for node in inventory.nodes)
+        return [shapes.pool(pool, sizes[name]) for name, pool in sorted(inventory.pools.items())]
+
+    def _clusters(self) -> list[shapes.Json]:
+        inventory, problem = self._from.inventory(), self._from.cluster_problem
+        pools = {
+            c: sorted(p.name for p in inventory.pools.values() if p.cluster == c) for c in inventory.clusters
+        }
+        return [
+            shapes.cluster(c, pools[name], problem(name)) for name, c in sorted(inventory.clusters.items())
+        ]
+
+    def _images(self) -> list[shapes.Json]:
+        catalog = self._from.catalog
+        return [shapes.image(n, catalog.generations(n), _latest(catalog, n)) for n in catalog.names()]
+
+
+def _latest(catalog: Catalog, name: str) -> Generation | ImageError:
+    try:
+        return catalog.generation(name)
+    except ImageError as error:
+        return error
+
+
+def _newest(waiting: list[Topic]) -> list[Topic]:
+    """What is worth sending: of each boot only its newest state."""
+    newest = {topic[1].id: topic for topic in waiting if not isinstance(topic[1], Event)}
+    return [topic for topic in waiting if isinstance(topic[1], Event) or newest[topic[1].id] is topic]
+
+
+def _sse(topic: Topic) -> bytes:
+    _, value = topic
+    if isinstance(value, Event):
+        return f"id: {value.number}\nevent: note\ndata: {json.dumps(shapes.event(value))}\n\n".encode()
+    return f"event: boot\ndata: {json.dumps(shapes.boot(value))}\n\n".encode()
+
+
+def _file(name: str, media: str) -> guard.Handler:
+    text = (resources.files("netboot.web") / "page" / name).read_text("utf-8")
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text, content_type=media, charset="utf-8")
+
+    return answer
+
+
+def _wanted(assignment: Assignment, wanted: dict[str, str]) -> bool:
+    is_of = {"pool": assignment.pool.name, "cluster": assignment.cluster.name}
+    return all(is_of[key] == value for key, value in wanted.items())
+
+
+def _limit(request: web.Request, default: int) -> int:
+    text = request.query.get("limit", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST):
+        raise Refused(400, f"limit is a number from 1 to {MOST}")
+    return int(text)
+
+
+def _mac(text: str) -> Mac:
+    mac = _mac_or_none(text)
+    if mac is None:
+        raise Refused(400, "mac is a MAC address like 52:54:00:12:34:56")
+    return mac
+
+
+def _mac_or_none(text: str) -> Mac | None:
+    try:
+        return Mac(text)
+    except ValueError:
+        return None
+
+
+def _items(items: list[shapes.Json], total: int | None) -> web.Response:
+    return web.json_response({"items": items, "total": len(items) if total is None else total})
+
+
+def _all(items: list[shapes.Json]) -> web.Response:
+    return _items(items, None)
+
+
+def _one(item: shapes.Json | None, noun: str) -> web.Response:
+    if item is None:
+        raise Refused(404, f"there is no such {noun}")
+    return web.json_response(item)
+
+
+def _named(items: list[shapes.Json], request: web.Request, noun: str) -> web.Response:
+    return _one(next((i for i in items if i["name"] == request.match_info["name"]), None), noun)
