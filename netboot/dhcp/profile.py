@@ -198,12 +198,12 @@ def _asked_for(profile: Profile, client: Client, asked: bytes) -> list[bytes]:
 
 
 def _fitting(parts: list[bytes], limit: int) -> bytes:
-    """As many parts as fit into `limit` octets, important ones first; what is too long is left out."""
+    """As many parts as fit into `limit` octets, important ones first; server and lease times always."""
     whole = b"".join(parts)
     if len(whole) <= limit:
         return whole
-    kept = b""
-    for part in parts:
+    kept = b"".join(parts[:2])
+    for part in parts[2:]:
         if len(kept) + len(part) <= limit:
             kept += part
     return kept

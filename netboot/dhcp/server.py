@@ -159,10 +159,10 @@ class DhcpServer:
         except StopIteration:
             return
         assert self._group is not None
+        self._in_flight += 1
         self._group.create_task(self._continue(work, waiting))
 
     async def _continue(self, work: Coroutine[Any, Any, None], waiting: object) -> None:
-        self._in_flight += 1
         try:
             await _Rest(work, waiting)
         finally:

@@ -38,7 +38,10 @@ def test_scapy_reads_the_same_in_every_captured_message(capture: Path) -> None:
         assert (ours.op, ours.xid, ours.flags, ours.secs) == (
             theirs.op, theirs.xid, int(theirs.flags) if theirs.flags else 0, theirs.secs,
         )  # fmt: skip
-        assert (address(ours.yiaddr), address(ours.siaddr)) == (address(theirs.yiaddr), address(theirs.siaddr))  # type: ignore[arg-type]
+        assert (address(ours.yiaddr), address(ours.siaddr)) == (
+            address(theirs.yiaddr),
+            address(theirs.siaddr),
+        )  # type: ignore[arg-type]
         assert ours.kind == dict(o[:2] for o in theirs[DHCP].options if isinstance(o, tuple))["message-type"]
         said = [o for o in theirs[DHCP].options if isinstance(o, tuple)]
         assert len(ours.options) == len(said)

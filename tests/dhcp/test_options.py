@@ -125,7 +125,9 @@ def said(options: dict[int, bytes]) -> Client:
         ({}, Speaker.SYSTEM, None),
     ],
 )
-def test_the_speaker_and_its_architecture(options: dict[int, bytes], speaker: Speaker, arch: int | None) -> None:
+def test_the_speaker_and_its_architecture(
+    options: dict[int, bytes], speaker: Speaker, arch: int | None
+) -> None:
     """iPXE by its user class or option 175, firmware by its vendor class, all others are systems."""
     client = said(options)
     assert (client.speaker, client.arch) == (speaker, arch)

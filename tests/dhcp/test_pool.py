@@ -28,7 +28,15 @@ def test_what_is_somebody_elses_is_never_given() -> None:
     """Not the edges of the subnet, the gateway, name servers, our own, reservations, .0 and .255."""
     wide = network(subnet="10.77.0.0/16", first="10.77.0.0", last="10.77.255.255")
     pool = addresses_of(wide, frozenset({number("10.77.3.3")}), {IPv4Address("10.77.9.9")})
-    forbidden = ["10.77.0.0", "10.77.255.255", "10.77.0.254", "10.77.0.253", "10.77.0.1", "10.77.3.3", "10.77.9.9"]
+    forbidden = [
+        "10.77.0.0",
+        "10.77.255.255",
+        "10.77.0.254",
+        "10.77.0.253",
+        "10.77.0.1",
+        "10.77.3.3",
+        "10.77.9.9",
+    ]
     assert not any(number(a) in pool for a in [*forbidden, "10.77.4.0", "10.77.4.255", "10.78.0.5"])
     assert number("10.77.4.1") in pool and number("10.77.255.254") in pool
 

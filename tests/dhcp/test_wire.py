@@ -26,8 +26,15 @@ def header(options: bytes, **fields: bytes) -> bytes:
 
 def test_scapy_and_we_read_the_same_message() -> None:
     """A DISCOVER built by scapy is decoded field by field as scapy meant it."""
-    options = [("message-type", "discover"), ("requested_addr", "10.0.0.9"), ("vendor_class_id", b"PXEClient"), "end"]
-    theirs = BOOTP(chaddr=MAC.packed(), xid=7, flags="B", secs=3, giaddr="10.1.0.1", hops=1) / DHCP(options=options)
+    options = [
+        ("message-type", "discover"),
+        ("requested_addr", "10.0.0.9"),
+        ("vendor_class_id", b"PXEClient"),
+        "end",
+    ]
+    theirs = BOOTP(chaddr=MAC.packed(), xid=7, flags="B", secs=3, giaddr="10.1.0.1", hops=1) / DHCP(
+        options=options
+    )
     ours = decode(bytes(theirs))
     assert (ours.op, ours.xid, ours.secs, ours.flags, ours.hops) == (1, 7, 3, 0x8000, 1)
     assert ours.chaddr == MAC.packed() and ours.giaddr == 0x0A010001
@@ -135,7 +142,9 @@ def test_any_octets_are_a_value_or_malformed(raw: bytes, options: bytes, fields:
 )
 def test_what_we_write_we_read_again(options: dict[int, bytes], number: int, flags: int) -> None:
     """Encoding and decoding give the same message back."""
-    packet = discover(MAC, PXE_X64)._replace(options=options, xid=number, ciaddr=number, flags=flags, file=b"f")
+    packet = discover(MAC, PXE_X64)._replace(
+        options=options, xid=number, ciaddr=number, flags=flags, file=b"f"
+    )
     try:
         assert decode(encode(packet)) == packet
     except MalformedPacket as error:
