@@ -15,7 +15,17 @@ from pathlib import Path
 
 from netboot.config import checks, nodes_file, reading, schema, translate
 from netboot.config.checks import Declared, Facts
-from netboot.config.model import UNLIMITED, Api, BootLimits, Config, Limit, Rate, Server, TftpLimits
+from netboot.config.model import (
+    UNLIMITED,
+    Api,
+    BootLimits,
+    Config,
+    Limit,
+    NamedFile,
+    Rate,
+    Server,
+    TftpLimits,
+)
 from netboot.config.problems import Place, Problem, report
 from netboot.config.reading import Source
 from netboot.errors import ConfigError
@@ -27,6 +37,7 @@ __all__ = [
     "Config",
     "Examined",
     "Limit",
+    "NamedFile",
     "Rate",
     "Server",
     "TftpLimits",
@@ -70,20 +81,29 @@ def examine(paths: Sequence[Path | str]) -> Examined:
 
 def _examine(paths: list[Path]) -> Examined:
     source, problems = reading.gather(paths)
-    root, rest, wrong = reading.validated(source)
+    valid, rest, wrong = reading.validated(source)
+    root = translate.settled(valid)
     found = _Nodes(root, rest)
     facts = Facts(source, rest, root, tuple(found.declared))
-    problems = [*problems, *wrong, *found.problems, *checks.all_problems(facts)]
-    warning = checks.later(source, found.later)
-    warnings = (warning,) if warning else ()
+    told = {problem.path for problem in wrong}
+    problems += [*wrong, *(p for p in checks.refused(source) if p.path not in told)]
+    problems += [*found.problems, *checks.all_problems(facts)]
+    warnings = tuple(checks.warnings(facts, found.later))
     files = (*source.files, *found.files)
     if problems:
         return Examined(None, report(problems, map(str, files)), warnings, tuple(found.absent))
-    inventory = translate.inventory(root, (d.node for d in found.declared))
-    config = Config(
-        files, translate.server(root), translate.api(root), inventory, warnings, _secret_files(root)
+    return Examined(_config(root, found, files, warnings), (), warnings, tuple(found.absent))
+
+
+def _config(root: schema.Root, found: _Nodes, files: tuple[Path, ...], warnings: tuple[str, ...]) -> Config:
+    return Config(
+        files=files,
+        server=translate.server(root),
+        api=translate.api(root),
+        inventory=translate.inventory(root, (d.node for d in found.declared)),
+        warnings=warnings,
+        named_files=tuple(_named_files(root)),
     )
-    return Examined(config, (), warnings, tuple(found.absent))
 
 
 class _Nodes:
@@ -98,11 +118,11 @@ class _Nodes:
         for index, pool in enumerate(root.pools):
             for number, node in enumerate(pool.nodes):
                 at = ("pools", index, "nodes", number)
-                self.declared.append(
-                    Declared(translate.node(node, pool.name), source.place(at), source.name(at))
-                )
+                said = translate.node(node, pool.name)
+                self.declared.append(Declared(said, source.place(at), source.name(at)))
             if pool.nodes_file:
-                self._read(pool.nodes_file, pool.name, source.problem(("pools", index, "nodes_file"), "", ""))
+                named = source.problem(("pools", index, "nodes_file"), "", "")
+                self._read(pool.nodes_file, pool.name, named)
 
     def _read(self, path: Path, pool: str, named: Problem) -> None:
         self.files.append(path)
@@ -120,16 +140,16 @@ class _Nodes:
             self.absent.append(str(Problem(named.place, named.path, str(error), remedy)))
 
 
-def _secret_files(root: schema.Root) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(_named_files(root)))
-
-
-def _named_files(root: schema.Root) -> Iterator[Path]:
-    """Files that the configuration names and that we read later: kubeconfigs, tokens, passwords."""
-    if root.server.api.tokens_file:
-        yield root.server.api.tokens_file
+def _named_files(root: schema.Root) -> Iterator[NamedFile]:
+    """Files that the configuration names and that are read later: kubeconfigs, tokens, passwords."""
+    if tokens := root.server.api.tokens_file:
+        yield NamedFile("server.api.tokens_file", tokens)
     for cluster in root.clusters:
         if cluster.join.kubeconfig:
-            yield cluster.join.kubeconfig
+            yield NamedFile(f"clusters[{cluster.name}].join.kubeconfig", cluster.join.kubeconfig)
     for pool in root.pools:
-        yield from (n.bmc.password_file for n in pool.nodes if n.bmc and n.bmc.password_file)
+        for node in pool.nodes:
+            if node.bmc and node.bmc.password_file:
+                yield NamedFile(
+                    f"pools[{pool.name}].nodes[{node.name}].bmc.password_file", node.bmc.password_file
+                )

@@ -64,20 +64,27 @@ class Facts:
 
 
 def all_problems(facts: Facts) -> Iterator[Problem]:
-    """Every contradiction, and everything that is refused until it works."""
-    yield from refused(facts.source)
+    """Every contradiction."""
     for check in _CHECKS:
         yield from check(facts)
 
 
 def refused(source: Source) -> Iterator[Problem]:
-    """Keys that are refused until they work."""
+    """Keys that are refused until they work. A wrong value is told as such elsewhere."""
     for path, key in schema.marked(source.tree):
         if isinstance(key.marker, schema.NotYet):
             yield source.problem(path, key.marker.what, key.marker.remedy)
 
 
-def later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]] = ()) -> str | None:
+def warnings(facts: Facts, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> Iterator[str]:
+    """What stops nothing but should be known. `rows`: keys without effect in nodes files."""
+    if not facts.source.tree.get("networks"):
+        yield "no network is declared: nothing will be served; write one under networks"
+    if without_effect := _later(facts.source, rows):
+        yield without_effect
+
+
+def _later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> str | None:
     """The one warning that names every key without effect yet, and its first lines."""
     places: dict[str, list[str]] = {}
     for path, key in schema.marked(source.tree):
@@ -203,9 +210,14 @@ def _overlaps(facts: Facts) -> Iterator[Problem]:
                 )
 
 
-def _unknown(facts: Facts, path: RawPath, kind: str, name: str) -> Iterator[Problem]:
+def _unknown(facts: Facts, path: RawPath, kind: str, name: str | None) -> Iterator[Problem]:
     known = facts.names(kind)
-    if name not in known:
+    if name is None:
+        which = f"one of {', '.join(known)}" if known else f"one, and declare it under {kind}"
+        yield facts.problem(
+            path, f"none is named, and there is not exactly one under {kind}", f"write {which}"
+        )
+    elif name not in known:
         listed = f"declared are {', '.join(known)}" if known else f"nothing stands under {kind}"
         yield facts.problem(path, f"there is no {shown(name)} under {kind}", f"declare it there; {listed}")
 
@@ -253,7 +265,7 @@ def _pools(facts: Facts) -> Iterator[Problem]:
 def _catch_alls(facts: Facts) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for index, pool in enumerate(facts.root.pools):
-        if not pool.catch_all:
+        if not pool.catch_all or pool.network is None:
             continue
         at: RawPath = ("pools", index, "catch_all")
         if pool.network in first:
@@ -348,7 +360,7 @@ def _addresses(facts: Facts) -> Iterator[Problem]:
     for declared in facts.nodes:
         node = declared.node
         yield from _generated(declared, patterns)
-        network = networks.get(pools[node.pool].network) if node.pool in pools else None
+        network = networks.get(pools[node.pool].network or "") if node.pool in pools else None
         if network is None:
             continue
         if node.address is None:

@@ -70,38 +70,37 @@ def _account(name: str) -> Account:
 
 def missing_files(config: Config) -> list[str]:
     """Files that the configuration names (kubeconfigs, tokens, passwords) and that are not there."""
-    return [
-        f"{path} is named but is not there; put it there" for path in config.secret_files if not _exists(path)
-    ]
+    absent = [named for named in config.named_files if not exists(named.path)]
+    return [f"{named.key}: {named.path} is not there; put it there" for named in absent]
 
 
 def missing_images(config: Config) -> list[str]:
     """Images that are named and not in `images_dir`: their machines would get an address and no system."""
-    said = config.inventory
-    named = dict.fromkeys(
-        image
-        for image in (
-            *(c.image for c in said.clusters.values()),
-            *(p.image for p in said.pools.values()),
-            *(n.image for n in said.nodes),
-        )
-        if image
-    )
     folder = config.server.images_dir
+    found: dict[str, str] = {}
+    for key, image in _images(config):
+        found.setdefault(image, key)
     return [
-        f"image {i} is not in {folder}; build it, or put it there before its machines boot"
-        for i in named
-        if not _has(folder, i)
+        f"{key}: image {image} is not in {folder}; its machines get an address and no system until it is"
+        for image, key in found.items()
+        if not _has(folder, image)
     ]
+
+
+def _images(config: Config) -> Iterator[tuple[str, str]]:
+    said = config.inventory
+    yield from ((f"clusters[{c.name}].image", c.image) for c in said.clusters.values() if c.image)
+    yield from ((f"pools[{p.name}].image", p.image) for p in said.pools.values() if p.image)
+    yield from ((f"pools[{n.pool}].nodes[{n.name}].image", n.image) for n in said.nodes if n.image)
 
 
 def _has(folder: Path, image: str) -> bool:
     name, generation = split_reference(image)
-    return _exists(folder / name / (generation or "latest") / "manifest.json")
+    return exists(folder / name / (generation or "latest") / "manifest.json")
 
 
-def _exists(path: Path) -> bool:
-    """Whether something is there; a folder that we may not look into counts as if it were."""
+def exists(path: Path) -> bool:
+    """Whether something is there; what we may not look at counts as if it were."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -193,8 +192,8 @@ def _readable(config: Config) -> Iterator[str]:
         reader = user(config.server) if os.geteuid() == 0 else None
     except LookupError:
         return
-    for path in (*config.files, *config.secret_files):
-        if _exists(path) and not readable(path, reader):
+    for path in (*config.files, *(named.path for named in config.named_files)):
+        if exists(path) and not readable(path, reader):
             who = reader.name if reader else f"uid {os.geteuid()}"
             yield f"{path} is not readable by {who}; let its group read it, and enter the folders above it"
 

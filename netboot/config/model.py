@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
@@ -83,6 +83,14 @@ class Server:
     boot_limits: BootLimits = BootLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that the configuration names and that is read later; `key` says where it is named."""
+
+    key: str
+    path: Path
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything the operator's file says, checked. Immutable; a reload makes another one."""
@@ -94,5 +102,5 @@ class Config:
     inventory: Inventory
     warnings: tuple[str, ...] = ()
     """What a newcomer should know though it stops nothing: keys without effect yet."""
-    secret_files: tuple[Path, ...] = field(default=())
-    """Kubeconfigs, token and password files that are named here; `server.user` must be able to read them."""
+    named_files: tuple[NamedFile, ...] = ()
+    """Kubeconfigs, token and password files; `server.user` must be able to read them."""

@@ -269,7 +269,7 @@ def dhcp_options(value: object, *, boot: bool = False) -> Options:
     if not isinstance(value, dict):
         raise Bad("it is not a mapping", "write `NAME: VALUE` for each option")
     found: dict[int, OptionValue] = {}
-    wrong: list[tuple[str, Bad]] = []
+    wrong: list[tuple[str | int, Bad]] = []
     for key, of_key in value.items():
         try:
             code = _option_code(key, boot=boot)
@@ -341,4 +341,6 @@ def _single(value: object) -> int | str:
 
 
 def _quoted(value: OptionValue) -> str:
-    return ", ".join(shown(item) for item in value) if isinstance(value, tuple) else shown(value)
+    if not isinstance(value, tuple):
+        return shown(value)
+    return ", ".join(shown(item) for item in value) or "an empty list"

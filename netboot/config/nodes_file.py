@@ -77,19 +77,17 @@ def rows(path: Path, pool: str, convert: Callable[[schema.Node, str], Node]) -> 
 def _row(
     entry: Mapping[str, object], place: Place, pool: str, convert: Callable[[schema.Node, str], Node]
 ) -> Row | Problem:
-    """A line's node: by hand where it is plain, else by the schema."""
+    """A line's node: by hand where it is plain and right, else by the schema."""
+    if plain := _plain(entry, pool):
+        return Row(place.line, plain)
     try:
-        if entry.keys() <= _PLAIN and (plain := _plain(entry, pool)):
-            return Row(place.line, plain)
         checked = schema.Node.model_validate(entry)
-    except Bad as bad:
-        return _of_row(entry, place, bad.what, bad.remedy)
     except ValidationError as error:
-        said = [
-            e for each in error.errors(include_url=False, include_input=False) for e in explain(each, _NODE)
-        ]
+        each = error.errors(include_url=False, include_input=False)
+        said = [one for found in each for one in explain(found, _NODE)]
         what = "; ".join(f"{'.'.join(map(str, path))}: {what}" for path, what, _ in said)
-        return _of_row(entry, place, what, said[0][2])
+        name = entry.get("name")
+        return Problem(place, shown(name)[1:-1] if isinstance(name, str) else "", what, said[0][2])
     later = tuple(key.path for _, key in schema.marked(entry, _NODE))
     return Row(place.line, convert(checked, pool), later)
 
@@ -97,25 +95,23 @@ def _row(
 _NODE = schema.KEYS.below["pools"].below["nodes"]
 
 
-def _of_row(entry: Mapping[str, object], place: Place, what: str, remedy: str) -> Problem:
-    name = entry.get("name")
-    return Problem(place, shown(name)[1:-1] if isinstance(name, str) else "", what, remedy)
-
-
 def _plain(entry: Mapping[str, object], pool: str) -> Node | None:
-    """A node of plain keys only; None where the schema has to say what is wrong."""
+    """A node of plain keys only; None where the schema has to look at it."""
     macs, tags, address = entry.get("macs"), entry.get("tags", ()), entry.get("address")
-    if not isinstance(macs, list) or not macs or not isinstance(tags, list | tuple) or "name" not in entry:
+    name, image = entry.get("name"), entry.get("image")
+    if not entry.keys() <= _PLAIN or name is None or not isinstance(tags, list | tuple):
         return None
-    image = entry.get("image")
-    return Node(
-        name=values.hostname(entry["name"]),
-        pool=pool,
-        macs=tuple(map(values.mac, macs)),
-        address=None if address is None else values.ipv4(address),
-        tags=tuple(map(values.name, tags)),
-        image=None if image is None else values.image(image),
-    )
+    try:
+        return Node(
+            name=values.hostname(name),
+            pool=pool,
+            macs=values.macs(macs),
+            address=None if address is None else values.ipv4(address),
+            tags=tuple(map(values.name, tags)),
+            image=None if image is None else values.image(image),
+        )
+    except ValueError:
+        return None
 
 
 _Entries = Iterator[tuple[int, Mapping[str, object] | Problem]]
@@ -208,10 +204,8 @@ def _csv(text: str, file: str) -> _Entries:
 
 def _head(head: Sequence[str]) -> Iterator[Bad]:
     """What is wrong with the head line."""
-    if "name" not in head or "macs" not in head:
-        yield Bad(
-            "the head line has no column name or no column macs", "write the key names into the first line"
-        )
+    if "macs" not in head:
+        yield Bad("the head line has no column macs", "write the keys' names into the first line")
         return
     known = _columns()
     for column in head:

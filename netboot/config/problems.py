@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Bad(ValueError):
 class Many(ValueError):
     """Several bad values below one key: each with the key it stands at."""
 
-    def __init__(self, each: list[tuple[str, Bad]]) -> None:
+    def __init__(self, each: Sequence[tuple[str | int, Bad]]) -> None:
         self.each = each
         super().__init__("; ".join(f"{key}: {bad}" for key, bad in each))
 

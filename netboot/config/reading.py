@@ -132,7 +132,7 @@ def _doomed(errors: Iterable[Any]) -> _Doomed:
     tree: _Doomed = {}
     for error in errors:
         for path, _, _ in explain(error):
-            keys = path[:-1] if error["type"] in ("missing", "too_short") else path
+            keys = path[:-1] if error["type"] == "missing" else path
             here: Any = tree
             for key in keys[:-1]:
                 here = here.setdefault(key, {})
@@ -181,7 +181,6 @@ def explain(error: Any, top: schema.Key = schema.KEYS) -> Iterator[tuple[RawPath
 
 _WORDS = {
     "missing": ("this key is required", "write it"),
-    "too_short": ("it is empty", "write at least one value"),
     "model_type": ("it is not a mapping", "write `KEY: VALUE` lines below it"),
     "dict_type": ("it is not a mapping", "write `KEY: VALUE` lines below it"),
     "tuple_type": ("it is not a list", "write [...], or one `- ` line per item"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from netboot.config import node_values, values
 from netboot.config.model import UNLIMITED, Limit, Rate
@@ -385,8 +385,8 @@ class Bmc(Entry):
 class Node(Entry):
     """pools.nodes, and a line of a nodes file."""
 
-    name: HostName
-    macs: tuple[Annotated[Mac, _P(values.mac)], ...] = Field(default=(), min_length=1, validate_default=True)
+    name: HostName | None = None
+    macs: Annotated[tuple[Mac, ...], _P(values.macs)]
     address: Address | None = None
     tags: tuple[Name, ...] = ()
     image: ImageName | None = None
@@ -403,9 +403,9 @@ class Node(Entry):
 class Pool(Entry):
     """pools"""
 
-    name: Name
-    cluster: Name
-    network: Name
+    name: Name = "default"
+    cluster: Name | None = None
+    network: Name | None = None
     tags: tuple[Name, ...] = ()
     image: ImageName | None = None
     priority: Annotated[int, _P(values.integer(-1000, 1000)), Later((0,))] = 0

@@ -96,8 +96,8 @@ def _cluster(said: schema.Cluster) -> Cluster:
 def _pool(said: schema.Pool) -> Pool:
     return Pool(
         name=said.name,
-        cluster=said.cluster,
-        network=said.network,
+        cluster=said.cluster or "",
+        network=said.network or "",
         tags=said.tags,
         image=said.image,
         priority=said.priority,
@@ -106,11 +106,24 @@ def _pool(said: schema.Pool) -> Pool:
     )
 
 
+def settled(root: schema.Root) -> schema.Root:
+    """Pools that name no cluster or network belong to the only one, where there is only one."""
+    only_cluster = root.clusters[0].name if len(root.clusters) == 1 else None
+    only_network = root.networks[0].name if len(root.networks) == 1 else None
+    pools = tuple(
+        pool.model_copy(
+            update={"cluster": pool.cluster or only_cluster, "network": pool.network or only_network}
+        )
+        for pool in root.pools
+    )
+    return root.model_copy(update={"pools": pools})
+
+
 def node(said: schema.Node, pool: str) -> Node:
-    """A declared machine."""
+    """A declared machine; without a name it is called by its first MAC."""
     fields = said.model_fields_set
     return Node(
-        name=said.name,
+        name=said.name or f"node-{said.macs[0].digits if said.macs else ''}",
         pool=pool,
         macs=said.macs,
         address=said.address,

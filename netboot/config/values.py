@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 
 from netboot.config.model import UNLIMITED, Rate
-from netboot.config.problems import Bad, shown
+from netboot.config.problems import Bad, Many, shown
 from netboot.model.image import split_reference
 from netboot.model.inventory import INFINITE, AddressRange
 from netboot.model.machine import Mac
@@ -177,6 +177,24 @@ def mac(value: object) -> Mac:
             f"{_any(value)} is no machine's own MAC address", "write the one printed on its network card"
         )
     return address
+
+
+def macs(value: object) -> tuple[Mac, ...]:
+    """The MACs of one machine, at least one."""
+    if not isinstance(value, list):
+        raise Bad("it is not a list", "write [...], or one `- ` line per item")
+    if not value:
+        raise Bad("no MAC stands here", "write at least one")
+    found: list[Mac] = []
+    wrong: list[tuple[str | int, Bad]] = []
+    for index, item in enumerate(value):
+        try:
+            found.append(mac(item))
+        except Bad as bad:
+            wrong.append((index, bad))
+    if wrong:
+        raise Many(wrong)
+    return tuple(found)
 
 
 def ipv4(value: object) -> IPv4Address:

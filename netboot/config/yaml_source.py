@@ -193,6 +193,8 @@ class _Composer:
             key = self._key(key_event)
             value, size = self._node(next(self._events), depth + 1)
             total += size + 1
+            if key is None:
+                continue
             if key in result:
                 lines = f"on line {result.at[key].line} and on line {place.line}"
                 what = f"the key {shown(key)} stands twice: {lines}"
@@ -201,20 +203,17 @@ class _Composer:
             result.put(key, value, place)
         return result, total
 
-    def _key(self, event: Any) -> str:
-        if isinstance(event, yaml.ScalarEvent):
-            if event.tag is not None and event.tag not in _STRING_TAGS:
-                self._problem(
-                    event, f"the tag {shown(event.tag)} is not read here", "write the key without a tag"
-                )
-            if event.value == "<<" and event.implicit[0]:
-                self._problem(
-                    event, "merge keys (<<) are not read", "use tags, or name the anchored value as a whole"
-                )
-            return self._kept_key(event)
-        raise _GiveUp(self._place(event), "a key is no plain text", "write `key: value`")
-
-    def _kept_key(self, event: Any) -> str:
+    def _key(self, event: Any) -> str | None:
+        """A key's text as it stands; None for one that is refused together with its value."""
+        if not isinstance(event, yaml.ScalarEvent):
+            raise _GiveUp(self._place(event), "a key is no plain text", "write `key: value`")
+        if event.tag is not None and event.tag not in _STRING_TAGS:
+            self._problem(
+                event, f"the tag {shown(event.tag)} is not read here", "write the key without a tag"
+            )
+        if event.value == "<<" and event.implicit[0]:
+            self._problem(event, "merge keys (<<) are not read", "use tags, or repeat the keys")
+            return None
         self._kept(event.anchor, (str(event.value), 1))
         return str(event.value)
 
