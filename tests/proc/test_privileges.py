@@ -1,4 +1,4 @@
-"""Accounts and rights, as far as they can be tried without root; tests/interop/test_proc_root.py does the rest."""
+"""Accounts and rights without root; tests/interop/test_proc_root.py does the rest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_root_is_no_account_to_drop_to() -> None:
 def status_after(code: str) -> dict[str, str]:
     """The /proc status of a fresh interpreter after this code."""
     show = "print(open('/proc/self/status').read())"
-    program = f"import os\nfrom netboot.proc import privileges\nfrom netboot.proc.privileges import *\n{code}\n{show}"
+    program = f"import os\nfrom netboot.proc import privileges\n{code}\n{show}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return {k: v.strip() for k, v in (line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)}
@@ -50,7 +50,7 @@ def test_a_process_without_a_target_user_drops_every_capability() -> None:
 
 
 def test_control_above_its_helpers_leaves_its_children_ordinary() -> None:
-    """Real time or a nice value for control, never for what it starts; else a warning that says what to do."""
+    """Real time or a nice value for control, never for what it starts; else a warning with a remedy."""
     code = (
         "import os, sys; from netboot.proc.privileges import run_above_helpers\n"
         "warning = run_above_helpers(); policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK\n"

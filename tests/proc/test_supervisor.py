@@ -229,8 +229,11 @@ async def test_a_killed_control_lets_downloads_finish_and_frees_its_ports(tmp_pa
     make_served(tmp_path)
     content = os.urandom(48 << 20)
     (tmp_path / "files" / "big").write_bytes(content)
-    control = subprocess.Popen(
-        [sys.executable, "-c", CONTROL, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=os.getcwd()
+    control = await asyncio.to_thread(
+        subprocess.Popen,
+        [sys.executable, "-c", CONTROL, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert control.stdout
     http, tftp, *pids = map(int, (await asyncio.to_thread(control.stdout.readline)).split())

@@ -32,9 +32,20 @@ def test_padding_behind_a_request_is_forgiven() -> None:
 
 @pytest.mark.parametrize(
     "datagram",
-    [b"", b"\0", b"\0\1", b"\0\1\0\0", b"\0\1a\0", b"\0\1a\0octet", b"\0\1\0octet\0", b"\0\1a\0\0\0", b"\0\7ab", b"\1\1a\0b\0",
-     b"\0\1" + b"a" * 1100 + b"\0octet\0"],
-)  # fmt: skip
+    [
+        b"",
+        b"\0",
+        b"\0\1",
+        b"\0\1\0\0",
+        b"\0\1a\0",
+        b"\0\1a\0octet",
+        b"\0\1\0octet\0",
+        b"\0\1a\0\0\0",
+        b"\0\7ab",
+        b"\1\1a\0b\0",
+        b"\0\1" + b"a" * 1100 + b"\0octet\0",
+    ],
+)
 def test_what_is_no_packet_is_malformed(datagram: bytes) -> None:
     """Too short, no end, no name, no mode, unknown opcode, too long."""
     with pytest.raises(MalformedPacket):
