@@ -75,9 +75,9 @@ async def leases(args: argparse.Namespace) -> LeaseStore:
     """A store in memory, or the appliance's own on disk."""
     if args.sqlite is None:
         return Leases()
-    from netboot.store.sqlite import open_store
+    from netboot.store.sqlite import SqliteStore
 
-    return await open_store(args.sqlite)
+    return await SqliteStore.open(args.sqlite)
 
 
 async def main() -> None:
