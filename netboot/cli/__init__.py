@@ -14,7 +14,7 @@ from typing import Protocol
 
 from netboot.errors import ConfigError, NetbootError, StartError
 
-VERBS = ("check",)
+VERBS = ("check", "node", "boot", "lease", "image", "pool", "cluster")
 """The files of this room, in the order that the help shows."""
 
 DEFAULT_CONFIG = "/etc/netboot/netboot.yaml"
@@ -43,20 +43,21 @@ def config_paths(args: argparse.Namespace) -> list[str]:
     return args.config or [DEFAULT_CONFIG]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, or only one verb's: a client verb starts without what the daemon imports."""
     top = argparse.ArgumentParser(
         prog="netboot", description="Boots diskless machines and joins them to their cluster."
     )
     verbs = top.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
+    for verb in (only,) if only in VERBS else VERBS:
         importlib.import_module(f"netboot.cli.{verb}").register(verbs)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 refused, 2 cannot start or wrong usage."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser(words[0] if words else None).parse_args(words)
     try:
         return int(args.run(args))
     except ConfigError as error:

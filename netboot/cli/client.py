@@ -1,0 +1,266 @@
+"""What the client verbs share: reaching the API, and printing what it says as table, JSON or YAML.
+
+Nothing heavy is imported before it is needed: a verb with `--server` and `--token-file` starts in no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import ssl
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from netboot.cli import DEFAULT_CONFIG, Subparsers, add_config, config_paths
+from netboot.errors import NetbootError
+
+Json = dict[str, Any]
+Column = tuple[str, Callable[[Json], object]]
+
+TIMEOUT = 15.0
+_MOST = 256 << 20
+
+
+class ApiError(NetbootError):
+    """The API said no; `status` is its HTTP status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The API of one appliance."""
+
+    server: str
+    """http://HOST:PORT or https://HOST:PORT."""
+    token_file: Path
+
+    def get(self, *path: str, **query: object) -> Json:
+        """A document below /api/v1; raises ApiError for a refusal and NetbootError for no answer."""
+        asked = {name: value for name, value in query.items() if value is not None}
+        target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+        return self._request(target + ("?" + urlencode(asked) if asked else ""))
+
+    def items(self, *path: str, **query: object) -> list[Json]:
+        """The items of a list."""
+        return list(self.get(*path, **query)["items"])
+
+    def _request(self, target: str) -> Json:
+        headers = {"Authorization": f"Bearer {_token(self.token_file)}", "Accept": "application/json"}
+        connection = _connection(self.server)
+        try:
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read(_MOST)
+        except ssl.SSLError as error:
+            raise NetbootError(f"{self.server}: {error}. Is its certificate known to this host?") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise NetbootError(
+                f"no answer from {self.server}: {error}. Is the daemon running (`systemctl status netboot`), "
+                "and is this its `server.api.listen`? `--server URL` names another one"
+            ) from None
+        finally:
+            connection.close()
+        return self._document(answer.status, body)
+
+    def _document(self, status: int, body: bytes) -> Json:
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ApiError(
+                status, f"{self.server} answered {status}, but not in JSON: is that a netboot API?"
+            )
+        if status == 401:
+            raise ApiError(status, f"{self.server} does not know the token in {self.token_file}")
+        if status != 200:
+            raise ApiError(status, f"{document.get('reason', status)}. {document.get('remedy', '')}".strip())
+        return document
+
+
+def connect(args: argparse.Namespace) -> Client:
+    """The client that the options ask for; raises NetbootError where the file does not tell."""
+    if args.server and args.token_file:
+        return Client(args.server, Path(args.token_file))
+    server, token_file = _configured(args)
+    return Client(args.server or server, Path(args.token_file) if args.token_file else token_file)
+
+
+def _configured(args: argparse.Namespace) -> tuple[str, Path]:
+    """URL and token file by the operator's file; its defaults where there is no file at all."""
+    if not args.config and not Path(DEFAULT_CONFIG).exists():
+        return "http://127.0.0.1:8443", Path("/var/lib/netboot/admin.token")
+    from netboot.config import examine  # pydantic takes longer than the whole request
+
+    config = examine(config_paths(args)).config
+    if config is None:
+        raise NetbootError(
+            f"{', '.join(config_paths(args))} is not accepted (`netboot check` says why): mend it, or give "
+            "--server and --token-file"
+        )
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.api.host, config.api.host)
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{config.api.port}", config.server.data_dir / "admin.token"
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise NetbootError(
+            f"the token file {path} cannot be read: {why}. The first start of `netboot serve` makes it; only "
+            "root and the appliance's user may read it. `--token-file FILE` names another one"
+        ) from None
+    if not token or not token.isprintable() or " " in token:
+        raise NetbootError(f"{path} holds no token")
+    return token
+
+
+def _connection(server: str) -> http.client.HTTPConnection:
+    try:
+        url = urlsplit(server if "//" in server else f"http://{server}")
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if not host or url.scheme not in ("http", "https"):
+        raise NetbootError(f"{server!r} is no server: write http://HOST:PORT or https://HOST:PORT")
+    if url.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT)
+    return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT)
+
+
+# The parsers
+
+
+def add_noun(verbs: Subparsers, noun: str, text: str) -> Any:
+    """The parser of a noun; returns what its own verbs are added to."""
+    parser = verbs.add_parser(noun, help=text, description=text)
+    return parser.add_subparsers(metavar="VERB", required=True)
+
+
+def add_verb(
+    noun: Any, verb: str, text: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """One verb of a noun, with the options that all of them have."""
+    parser: argparse.ArgumentParser = noun.add_parser(verb, help=text, description=text)
+    parser.add_argument("--server", metavar="URL", help="the API (default: server.api.listen of the file)")
+    parser.add_argument("--token-file", metavar="FILE", help="default: admin.token in the file's data_dir")
+    add_config(parser)
+    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def register_noun(verbs: Subparsers, noun: str, text: str, columns: Sequence[Column]) -> None:
+    """A noun that only has `list` and `show NAME`, printed by the same columns."""
+    path = noun + "s"
+
+    def listing(args: argparse.Namespace) -> int:
+        return print_items(connect(args).items(path), columns, args.output)
+
+    def show(args: argparse.Namespace) -> int:
+        return print_item(connect(args).get(path, args.name), args.output)
+
+    parser = add_noun(verbs, noun, text)
+    add_verb(parser, "list", f"list the {path}", listing)
+    add_verb(parser, "show", f"show one {noun}", show).add_argument("name", metavar="NAME")
+
+
+# Printing
+
+
+def print_items(items: Sequence[Json], columns: Sequence[Column], output: str) -> int:
+    """A list in the wanted form."""
+    if output != "table":
+        return _print_data(list(items), output)
+    print(table(items, columns))
+    return 0
+
+
+def print_item(item: Json, output: str, draw: Callable[[Json], str] | None = None) -> int:
+    """One thing in the wanted form; as text one `key  value` line per key, or what `draw` makes of it."""
+    if output != "table":
+        return _print_data(item, output)
+    print(draw(item) if draw else facts(item))
+    return 0
+
+
+def _print_data(data: object, output: str) -> int:
+    if output == "json":
+        print(json.dumps(data, indent=2))
+    else:
+        import yaml  # not needed by anybody who reads tables
+
+        print(yaml.safe_dump(data, sort_keys=False), end="")
+    return 0
+
+
+def table(items: Sequence[Json], columns: Sequence[Column]) -> str:
+    """Columns as wide as their widest cell, under a head line."""
+    rows = [[head.upper() for head, _ in columns]]
+    rows += [[cell(value(item)) for _, value in columns] for item in items]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def facts(item: Mapping[str, object]) -> str:
+    """`key  value` lines; what is nested stands indented below its key."""
+    width = max(map(len, item), default=0)
+    lines = []
+    for key, value in item.items():
+        if isinstance(value, dict):
+            lines += [key, *(f"  {line}" for line in facts(value).splitlines())]
+        else:
+            lines.append(f"{key.ljust(width)}  {cell(value)}".rstrip())
+    return "\n".join(lines)
+
+
+def cell(value: object) -> str:
+    """A value as one printable line."""
+    if value is None or value == [] or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(map(cell, value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def moment(value: float | None) -> str:
+    """A time of the API in this host's own time zone."""
+    return "-" if value is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+
+
+def duration(seconds: float) -> str:
+    """`12.3 s`, `4 min 5 s` or `3 h 20 min`."""
+    whole = max(0.0, seconds)
+    if whole < 60:
+        return f"{whole:.1f} s"
+    minutes = int(whole) // 60
+    return f"{minutes} min {int(whole) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """Bytes as KiB or MiB."""
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+
+
+def fancy() -> bool:
+    """Whether standard output can show more than ASCII."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
