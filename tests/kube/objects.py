@@ -148,7 +148,8 @@ class Objects:
         """Wait for the next change, at most `timeout` seconds."""
         event = self._changed
         try:
-            await asyncio.wait_for(event.wait(), timeout)
+            async with asyncio.timeout(timeout):  # wait_for of Python 3.11 may swallow a cancellation
+                await event.wait()
         except TimeoutError:
             pass
 
