@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,20 +147,26 @@ class Appliance:
             raise AssertionError(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}")
         return done.stdout
 
-    # Its helpers
+    # Its processes
 
-    def workers(self) -> list[int]:
-        """Process ids of the bulk workers."""
-        return [pid for pid in self.lab.pids() if is_worker(pid)]
+    def helpers(self, kind: str) -> list[int]:
+        """Process ids of its helpers of one kind: bulk, tftp, forker."""
+        return [pid for pid in self.lab.pids() if process_name(pid) == f"netboot-{kind}"]
+
+    def crash(self) -> None:
+        """SIGKILL to all of it at once, as when its host loses a container."""
+        for kind in ("forker", "bulk", "tftp"):
+            for pid in self.helpers(kind):
+                os.kill(pid, signal.SIGKILL)
+        self.kill()
 
 
-def is_worker(pid: int) -> bool:
-    """Whether this process is a bulk worker: forked helpers carry their part in /proc/PID/comm or cmdline."""
+def process_name(pid: int) -> str:
+    """What ps shows; empty where the process is gone."""
     try:
-        words = Path(f"/proc/{pid}/comm").read_text() + Path(f"/proc/{pid}/cmdline").read_text()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return False
-    return "bulk" in words and "forker" not in Path(f"/proc/{pid}/comm").read_text()
+        return ""
 
 
 def environment() -> dict[str, str]:
@@ -184,18 +189,12 @@ def describe(boot: dict[str, Any] | None) -> str:
     """A boot in a few lines, for the message of a test that failed."""
     if boot is None:
         return "the appliance knows no boot of this machine"
-    begun = boot["started"] if isinstance(boot["started"], float) else 0
     lines = [
         f"{boot['id']} of {boot['node']}: {boot['state']}, stopped at {boot['stopped_at']}: {boot['cause']}"
     ]
     for found in boot["steps"]:
-        at = f"{found['at'] - begun:7.1f} s" if begun else str(found["at"])
+        at = f"{found['at'] - boot['started']:7.1f} s"
         lines.append(
             f"  {at} {found['step']:14} {found.get('bytes') or ''}/{found.get('of') or ''} {found['detail']}"
         )
     return "\n".join(lines)
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()

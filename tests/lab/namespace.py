@@ -28,11 +28,11 @@ _numbers = itertools.count()
 _NAME = re.compile(r"netlab-([0-9]+)-[0-9]+")
 
 
-def run(*command: str, check: bool = True, timeout: float = 30.0) -> str:
+def run(*command: str, check: bool = True, timeout: float = 30.0, stdin: str = "") -> str:
     """Run a command of the host to its end and return what it wrote; raises RuntimeError with its words."""
     done = subprocess.run(
         command,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -94,9 +94,9 @@ class Lab:
         """The words before a command that make it run in here."""
         return ("ip", "netns", "exec", self.name)
 
-    def run(self, *command: str, check: bool = True, timeout: float = 30.0) -> str:
+    def run(self, *command: str, check: bool = True, timeout: float = 30.0, stdin: str = "") -> str:
         """Run a command in here to its end."""
-        return run(*self.prefix, *command, check=check, timeout=timeout)
+        return run(*self.prefix, *command, check=check, timeout=timeout, stdin=stdin)
 
     def start(
         self,

@@ -17,6 +17,7 @@ from tests.kube.control import KubeApi
 from tests.lab.appliance import Appliance, describe
 from tests.lab.machine import Machine
 from tests.lab.namespace import ADDRESS, Lab
+from tests.lab.uplink import uplink
 
 KUBE = f"{ADDRESS}:6443"
 JOIN_LIMIT = 420.0
@@ -59,12 +60,18 @@ def address_of(role: str) -> str:
 class Site:
     """What a test holds: `lab`, `kube`, `appliance`, and `machine(...)`."""
 
-    def __init__(self, lab: Lab, kube: KubeApi, appliance: Appliance, directory: Path) -> None:
+    def __init__(self, lab: Lab, standin: KubeApi | None, appliance: Appliance, directory: Path) -> None:
         self.lab = lab
-        self.kube = kube
+        self.standin = standin
         self.appliance = appliance
         self.directory = directory
         self.consoles: list[str] = []
+
+    @property
+    def kube(self) -> KubeApi:
+        """The API stand-in; there is none where a real cluster was given."""
+        assert self.standin, "this site joins a real cluster"
+        return self.standin
 
     @contextmanager
     def machine(self, role: str, **options: Any) -> Iterator[Machine]:
@@ -109,7 +116,7 @@ class Site:
                 return None
             if condition(boot):
                 return boot
-            if boot["state"] != "booting":
+            if boot["state"] == "joined" or boot["ended"]:
                 raise AssertionError(
                     f"wanted {what}\n{describe(boot)}\n{machine.serial and machine.serial.tail()}"
                 )
@@ -168,12 +175,17 @@ def running_site(
     """Namespace, API stand-in and appliance, up and ready.
 
     `write_configs(directory, kubeconfig)` writes the operator's files, with images_dir `directory`/images and
-    data_dir `directory`/data.
+    data_dir `directory`/data. With the `kubeconfig` of a real cluster there is no stand-in, and a way out.
     """
     with ExitStack() as stack:
         lab = stack.enter_context(Lab())
-        kube = stack.enter_context(KubeApi.start(directory / "kube", KUBE, prefix=lab.prefix))
-        lent = lend(kubeconfig or kube.directory / "appliance.kubeconfig", directory / "appliance.kubeconfig")
+        kube = None
+        if kubeconfig:
+            stack.enter_context(uplink(lab))
+        else:
+            kube = stack.enter_context(KubeApi.start(directory / "kube", KUBE, prefix=lab.prefix))
+            kubeconfig = kube.directory / "appliance.kubeconfig"
+        lent = lend(kubeconfig, directory / "appliance.kubeconfig")
         configs = write_configs(directory, lent)
         appliance = stack.enter_context(Appliance(lab, configs, directory, directory / "data"))
         yield Site(lab, kube, appliance, directory)
