@@ -1,0 +1,338 @@
+"""The composition root: the operator's file in, running servers out. Only this room names concrete variants.
+
+`serve` is the daemon's whole life: what needs root is done by `startup.prepare`, then one TaskGroup holds
+every server until SIGTERM. SIGHUP or a changed file reads the configuration again, in a child process, and
+swaps one immutable inventory; a refused file leaves the old one in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import fields, replace
+from ipaddress import IPv4Address
+from pathlib import Path, PurePosixPath
+
+from aiohttp import web
+
+from netboot import config as configuration
+from netboot import net, startup
+from netboot.boot import ipxe
+from netboot.catalog import Catalog
+from netboot.cluster.client import ClusterClients
+from netboot.config import Config
+from netboot.config.child import load_in_child
+from netboot.dhcp.server import DhcpServer
+from netboot.errors import ConfigError, NetbootError, StartError
+from netboot.events import Boots, Journal, boot_id
+from netboot.fleet.joining import Joining
+from netboot.join import JoinRequest
+from netboot.join.kubeadm import KubeadmJoin
+from netboot.join.none import NoJoin
+from netboot.join.presence import Presence
+from netboot.model.boot import Boot
+from netboot.model.inventory import Inventory, Network
+from netboot.model.machine import Mac
+from netboot.proc import Kind, Transfer
+from netboot.proc.supervisor import Supervisor, TftpLimits
+from netboot.startup import Bound
+from netboot.store.sqlite import SqliteStore
+from netboot.tree import Served
+from netboot.web import api
+from netboot.web.accept import Limits
+from netboot.web.boot import BootHttp
+
+log = logging.getLogger("netboot")
+
+HELPERS: dict[Kind, str] = {"tftp": "netboot.tftp.server:main", "bulk": "netboot.web.bulk:main"}
+PROGRAMS = ("/usr/lib/ipxe", "/usr/share/ipxe", "/boot/ipxe")
+"""Where distributions keep iPXE's programs; the first that has a name serves it."""
+
+WATCH_EVERY = 2.0
+"""Seconds between looks at the operator's files."""
+
+
+def serve(paths: Sequence[Path | str]) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns its exit status. Raises ConfigError and StartError."""
+    config = configuration.load(paths)
+    inventory = startup.with_addresses(config.inventory, config.server.address)
+    bound = startup.prepare(config, inventory, HELPERS)
+    for warning in (*config.warnings, *bound.warnings):
+        log.warning("%s", warning)
+    try:
+        asyncio.run(_live(config, inventory, bound, paths))
+    except ExceptionGroup as group:
+        for error in group.exceptions:
+            log.error("ended by: %s", error, exc_info=None if isinstance(error, NetbootError) else error)
+        return 1
+    return 0
+
+
+async def _live(config: Config, inventory: Inventory, bound: Bound, paths: Sequence[Path | str]) -> None:
+    store = await SqliteStore.open(config.server.data_dir / "netboot.db")
+    try:
+        await App(config, inventory, bound, paths, store).run()
+    finally:
+        await store.close()
+
+
+class App:
+    """Every server of the daemon, composed once; `run` is its life."""
+
+    def __init__(
+        self,
+        config: Config,
+        inventory: Inventory,
+        bound: Bound,
+        paths: Sequence[Path | str],
+        store: SqliteStore,
+    ) -> None:
+        self._config = config
+        self._inventory = inventory
+        self._bound = bound
+        self._paths = tuple(paths)
+        self._stop = asyncio.Event()
+        self._reload_now = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        server = config.server
+        self._store = store
+        admin = api.ensure_admin_token(server.data_dir / "admin.token")
+        self._journal = Journal(time.time)
+        self._boots = Boots(
+            self._store, self._journal, time.time, lambda: boot_id(time.time(), secrets.token_bytes(4))
+        )
+        self._clusters = ClusterClients(clock=time.time)
+        self._kubeadm = KubeadmJoin(
+            self._clusters,
+            self._store,
+            Presence(self._clusters, clock=time.monotonic),
+            alarm=self._alarm,
+            random=secrets.SystemRandom(),
+            clock=time.time,
+        )
+        self._joining = Joining(self._clusters, self._kubeadm, self._boots, clock=time.monotonic)
+        self._supervisor = self._helpers()
+        catalog = Catalog(server.images_dir)
+        self._boot_http = BootHttp(
+            inventory=self.inventory,
+            catalog=catalog,
+            store=self._store,
+            boots=self._boots,
+            journal=self._journal,
+            bulk=self._supervisor,
+            joins={"kubeadm": self._kubeadm, "none": NoJoin()},
+            secret=bound.secret,
+            neighbour=_neighbour,
+            clock=time.time,
+            boot_port=server.boot_port,
+            limits=Limits(
+                connections=server.boot_limits.connections, requests=server.boot_limits.requests.per_second
+            ),
+        )
+        self._dhcp = DhcpServer(
+            inventory=self.inventory,
+            leases=self._store,
+            boots=self._boots,
+            journal=self._journal,
+            clock=time.time,
+            boot_port=server.boot_port,
+        )
+        self._api = api.application(
+            api.Sources(
+                inventory=self.inventory,
+                leases=self._store,
+                boots=self._boots,
+                journal=self._journal,
+                catalog=catalog,
+                processes=self._supervisor.processes,
+                clock=time.time,
+                ready=self._ready,
+                tokens=lambda: (admin,),
+                listen=config.api.host,
+                names=config.api.names,
+            )
+        )
+        self._wire()
+
+    def inventory(self) -> Inventory:
+        """The snapshot in force."""
+        return self._inventory
+
+    def _helpers(self) -> Supervisor:
+        server = self._config.server
+        served = Served(str(server.images_dir), str(server.files_dir), PROGRAMS)
+        limits = TftpLimits(server.tftp.max_transfers, server.tftp.per_client)
+        workers = server.workers or os.cpu_count() or 1
+        return Supervisor(
+            self._bound.forker, served, workers=workers, tftp_sockets=self._bound.tftp, tftp_limits=limits
+        )
+
+    def _wire(self) -> None:
+        """Who is told of what: the only place where one server's news reach another."""
+        self._dhcp.on_boot.append(self._boot_opened)
+        self._boot_http.on_material.append(self._joining.follow)
+        self._boots.on_end.append(self._joining.ended)
+        self._supervisor.virtual = self._virtual
+        self._supervisor.on_refused = lambda kind, text, source: self._journal.refused(
+            kind, text, source=source
+        )
+        self._supervisor.on_transfer = lambda transfer: self._spawn(self._transferred(transfer))
+
+    async def run(self) -> None:
+        """Start in order, serve until told to stop, end in order. Raises what ended a server."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_now.set)
+        try:
+            await self._clusters.update(self._inventory.clusters.values())
+            await self._boots.start()
+            self._resume()
+            await self._kubeadm.start()
+            await self._serve()
+        finally:
+            await self._boots.flush()
+            await self._clusters.close()
+
+    async def _serve(self) -> None:
+        runner = web.AppRunner(self._api, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            helpers = group.create_task(self._supervisor.run())
+            await self._boot_http.start(self._bound.http)
+            await web.SockSite(runner, self._bound.api).start()
+            running = [
+                group.create_task(work)
+                for work in (
+                    self._boots.run(),
+                    self._kubeadm.run(),
+                    self._joining.run(),
+                    self._dhcp.run(self._bound.endpoints),
+                    self._watch_files(),
+                )
+            ]
+            log.info("serving %s", ", ".join(sorted(self._inventory.networks)))
+            await self._stop.wait()
+            log.info("stopping: running downloads get a little time")
+            for task in running:
+                task.cancel()
+            await self._boot_http.stop()
+            await runner.cleanup()
+            self._supervisor.stop()
+            await helpers
+            self._group = None
+
+    def _ready(self) -> bool:
+        """Whether machines are served: every helper is up and the boot port listens."""
+        return self._supervisor.ready.is_set() and self._boot_http.is_running
+
+    # news
+
+    def _boot_opened(self, boot: Boot) -> None:
+        """R19: look at the Lease of that Node object from the first DISCOVER on."""
+        cluster = self._inventory.clusters.get(boot.cluster)
+        if cluster is not None and cluster.join.method != "none":
+            self._kubeadm.observe(boot.cluster, boot.node)
+
+    def _resume(self) -> None:
+        """Follow the joins that were under way when the daemon ended."""
+        for boot in self._boots.all(limit=Boots.LIMIT):
+            if boot.state == "booting" and boot.step("config") and boot.step("join"):
+                self._joining.resume(boot)
+
+    def _alarm(self, request: JoinRequest, text: str) -> None:
+        self._journal.note("impostor", text, mac=request.mac, level=logging.ERROR)
+
+    async def _virtual(self, name: str, client: str) -> bytes | None:
+        """Per-machine names over TFTP: `autoexec.ipxe`, which iPXE asks for beside its own program."""
+        if PurePosixPath(name).name.lower() != "autoexec.ipxe":
+            return None
+        network = self._network_of(IPv4Address(client))
+        if network is None or network.address is None:
+            return None
+        return ipxe.autoexec_script(ipxe.base_url(network.address, self._config.server.boot_port)).encode()
+
+    def _network_of(self, address: IPv4Address) -> Network | None:
+        return next((n for n in self._inventory.networks.values() if address in n.subnet), None)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(work)
+
+    async def _transferred(self, transfer: Transfer) -> None:
+        """A first-stage program on its way to a machine by TFTP."""
+        lease = await self._store.lease_at(IPv4Address(transfer.client))
+        if lease is not None and lease.boot_id is not None and transfer.error is None:
+            detail = f"{transfer.name}, by TFTP"
+            self._boots.step(lease.boot_id, "program", bytes=transfer.sent, of=transfer.of, detail=detail)
+
+    # reload
+
+    async def _watch_files(self) -> None:
+        """Read the operator's files again on SIGHUP, or when one of them has changed."""
+        seen = _stamps(self._config.files)
+        while True:
+            try:
+                async with asyncio.timeout(WATCH_EVERY):
+                    await self._reload_now.wait()
+            except TimeoutError:
+                pass
+            stamps = _stamps(self._config.files)
+            if self._reload_now.is_set() or stamps != seen:
+                self._reload_now.clear()
+                seen = stamps
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            fresh = await load_in_child(self._paths)
+            inventory = startup.with_addresses(fresh.inventory, fresh.server.address)
+        except (ConfigError, StartError) as error:
+            self._journal.note(
+                "reload_refused", f"the changed configuration is refused, the old one stays: {error}",
+                level=logging.ERROR,
+            )  # fmt: skip
+            return
+        for warning in (*fresh.warnings, *_fixed(self._config, fresh)):
+            log.warning("%s", warning)
+        await self._clusters.update(inventory.clusters.values())
+        self._config, self._inventory = (
+            replace(fresh, server=self._config.server, api=self._config.api),
+            inventory,
+        )
+        self._journal.note("reloaded", "the changed configuration is in force")
+
+
+def _fixed(old: Config, new: Config) -> list[str]:
+    """What a reload cannot change."""
+    changed = [
+        f.name for f in fields(old.server) if getattr(old.server, f.name) != getattr(new.server, f.name)
+    ]
+    changed += ["api"] if old.api != new.api else []
+    return [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
+
+
+def _stamps(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
+    """What changes when a file is written or replaced; zeros for one that is missing."""
+    return tuple(_stamp(path) for path in files)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+def _neighbour(network: Network, address: IPv4Address) -> Mac | None:
+    """The MAC that the kernel has for an address on this network's own link."""
+    return net.neighbour(network.interface, address) if network.interface is not None else None
