@@ -1,0 +1,168 @@
+"""What one machine would be answered at each step of a boot, and why: pure, offline, secrets hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
+
+from netboot.boot import ipxe
+from netboot.boot.firmware import NoProgram, first_stage
+from netboot.boot.plan import BootPlan, Images, decide
+from netboot.dhcp.options import BY_CODE
+from netboot.model.inventory import INFINITE, Assignment, BootOverride, Inventory, Network, NoMatch
+from netboot.model.machine import Arch, Client, Mac, Speaker
+from netboot.model.settings import Settings
+
+ARCHITECTURES = {
+    "bios": (Speaker.PXE, Arch.BIOS),
+    "uefi": (Speaker.PXE, Arch.EFI_X64),
+    "uefi-http": (Speaker.HTTP, Arch.EFI_X64_HTTP),
+    "uefi-arm64": (Speaker.PXE, Arch.EFI_ARM64),
+    "uefi-arm64-http": (Speaker.HTTP, Arch.EFI_ARM64_HTTP),
+    "uefi-ia32": (Speaker.PXE, Arch.EFI_IA32),
+    "ipxe": (Speaker.IPXE, Arch.EFI_X64),
+}
+"""The names of `--arch`, and what such a machine says on the wire."""
+
+USUAL = ("bios", "uefi", "uefi-http", "ipxe")
+"""What is shown where no architecture is asked for."""
+
+_UNKNOWN = IPv4Address("192.0.2.1")  # stands for an address that only the host knows (RFC 5737)
+_WIDTH = 14
+
+
+def explain(
+    inventory: Inventory, catalog: Images, mac: Mac, *, boot_port: int, architectures: Sequence[str] = USUAL
+) -> Iterator[str]:
+    """The lines for one machine: whose it is, then each step in order. Needs no network and no store."""
+    node = inventory.by_mac.get(mac)
+    if node is not None:
+        yield from _machine(inventory.assign(node), catalog, mac, boot_port, architectures)
+        return
+    caught = [n for n in inventory.networks.values() if isinstance(_in(inventory, mac, n), Assignment)]
+    if not caught:
+        yield f"{mac} is unknown: declared in no pool, and no network has a catch-all pool"
+        yield from _row("dhcp", "no answer; the event log says why")
+        yield from _row("remedy", "declare it in a pool, or make one pool of its network the catch-all")
+    for network in caught:
+        if (assignment := _in(inventory, mac, network)) and isinstance(assignment, Assignment):
+            yield from _machine(assignment, catalog, mac, boot_port, architectures)
+
+
+def _in(inventory: Inventory, mac: Mac, network: Network) -> Assignment | NoMatch:
+    return inventory.match(Client(mac), [network])
+
+
+def _machine(
+    assignment: Assignment, catalog: Images, mac: Mac, boot_port: int, architectures: Sequence[str]
+) -> Iterator[str]:
+    server = assignment.network.address or _UNKNOWN
+    lines = [
+        f"{mac} is {assignment.name}: {assignment.reason}",
+        *_row("belongs to", _belongs(assignment)),
+        *_dhcp(assignment),
+        *_programs(assignment, mac, server, boot_port, architectures),
+        *_boot(assignment, catalog, mac, ipxe.base_url(server, boot_port)),
+    ]
+    own = f"ADDRESS-OF-{assignment.network.interface or 'US'}"
+    yield from (line.replace(str(_UNKNOWN), own) for line in lines)
+
+
+def _belongs(assignment: Assignment) -> str:
+    node_tags = assignment.node.tags if assignment.node else ()
+    tags = dict.fromkeys((*assignment.cluster.tags, *assignment.pool.tags, *node_tags))
+    names = f"; tags all, {', '.join(tags)}" if tags else "; tags all"
+    return f"cluster {assignment.cluster.name}, network {assignment.network.name}{names}"
+
+
+def _dhcp(assignment: Assignment) -> Iterator[str]:
+    network = assignment.network
+    ranges = ", ".join(f"{r.first} to {r.last}" for r in network.ranges) or "nothing: no range, so no offer"
+    where = f"{assignment.address}, reserved" if assignment.address else f"a free one of {ranges}"
+    lease = "for ever" if network.lease == INFINITE else f"{network.lease:g} s"
+    yield from _row("address", f"{where}; for {network.boot_lease:g} s while it boots, then {lease}")
+    standing = {1: str(network.subnet.netmask), 3: network.gateway, 6: network.dns, 15: network.domain}
+    values = {code: value for code, value in standing.items() if value} | dict(assignment.options)
+    for code, value in sorted({**values, 12: assignment.name}.items()):
+        name = BY_CODE[code].name if code in BY_CODE else "option"
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        yield from _row("option", f"{code} {name}: {shown}")
+
+
+def _programs(
+    assignment: Assignment, mac: Mac, server: IPv4Address, boot_port: int, architectures: Sequence[str]
+) -> Iterator[str]:
+    override = assignment.node.boot if assignment.node else BootOverride()
+    for name in architectures:
+        speaker, arch = ARCHITECTURES[name]
+        stage = first_stage(
+            Client(mac, speaker, arch), address=server, boot_port=boot_port, override=override
+        )
+        how = "over HTTP" if speaker is not Speaker.PXE else f"by TFTP from {server}"
+        text = stage.reason if isinstance(stage, NoProgram) else f"{stage.program} {how}"
+        yield from _row("program", f"{name}: {text}")
+
+
+def _boot(assignment: Assignment, catalog: Images, mac: Mac, base: str) -> Iterator[str]:
+    plan = decide(assignment, catalog)
+    if not isinstance(plan, BootPlan):
+        then = "asks again by itself" if plan.retry else "goes on to its local boot"
+        yield from _row("script", f"boots nothing: {plan.reason}; it {then}")
+        yield from _row("remedy", plan.remedy)
+        return
+    generation = plan.generation
+    address = assignment.address or _UNKNOWN
+    yield from _row("script", f"{generation.name}, generation {generation.id[:12]}")
+    for word in ipxe.kernel_arguments(plan, base=base, mac=mac, address=address):
+        yield from _row("kernel", word.replace(str(_UNKNOWN), "ITS-ADDRESS") if word[:3] == "ip=" else word)
+    yield from _row("seed", "its boot key, only to the leased address and its MAC's neighbour entry")
+    yield from _row("claim", f"once, with that key; the lease then lasts {assignment.network.lease:g} s")
+    size = generation.files["root.squashfs"].size / 2**20
+    yield from _row("squashfs", f"{size:.1f} MiB into RAM, checked by its SHA-256")
+    for line in _settings(assignment.settings):
+        yield from _row("config", line)
+    yield from _row("join", _join(assignment))
+
+
+def _settings(settings: Settings) -> Iterator[str]:
+    """The names of what the configuration holds; values of secrets are never shown."""
+    if settings.timezone:
+        yield f"timezone {settings.timezone}"
+    if settings.root_password_hash:
+        yield "root password (hidden)"
+    lists = {
+        "ssh keys": [_comment(key) for key in settings.ssh_authorized_keys],
+        "sysctls": [f"{key}={value}" for key, value in settings.sysctls.items()],
+        "modules": settings.modules,
+        "mounts": [f"{mount.where} ({mount.type})" for mount in settings.mounts],
+        "hosts": list(settings.hosts),
+        "units": [f"{name}{' (enabled)' if unit.enable else ''}" for name, unit in settings.units.items()],
+        "labels": [f"{key}={value}" for key, value in settings.labels.items()],
+        "taints": [str(taint) for taint in settings.taints],
+        "kubelet": [f"--{name}={value}" for name, value in settings.kubelet_args.items()],
+    }
+    yield from (f"{name}: {', '.join(items)}" for name, items in lists.items() if items)
+    for path, file in settings.files.items():
+        hidden = ", secret" if file.secret else ""
+        yield f"file {path}, mode {file.mode:04o}, {len(file.content)} characters{hidden}"
+    if settings.network_script is not None:
+        yield f"network.sh, {len(settings.network_script.splitlines())} lines, run before units and join"
+
+
+def _comment(key: str) -> str:
+    words = key.split()
+    return words[-1] if len(words) > 2 else words[0]
+
+
+def _join(assignment: Assignment) -> str:
+    cluster, join = assignment.cluster, assignment.cluster.join
+    if join.method == "none":
+        return "none: it boots and joins nothing"
+    return (
+        f"{join.method} to {cluster.name} at {cluster.endpoint}, bind {join.bind}, "
+        f"a credential of its own for {join.token_ttl:g} s"
+    )
+
+
+def _row(name: str, text: str) -> Iterator[str]:
+    yield f"  {name:<{_WIDTH}}{text}"

@@ -1,0 +1,64 @@
+"""`netboot explain`: a machine's boot in lines, offline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from netboot.boot.explain import explain
+from netboot.catalog import Catalog
+from netboot.model.settings import File
+from tests.boot.conftest import EVERYTHING, MAC, OTHER, inventory
+
+
+def text(images_dir: Path, mac: str = MAC, **changes: object) -> str:
+    found = inventory(**changes)  # type: ignore[arg-type]
+    return "\n".join(explain(found, Catalog(images_dir), MAC if mac == MAC else OTHER, boot_port=80))
+
+
+def test_a_declared_machine_is_explained_from_address_to_join(images_dir: Path) -> None:
+    """Every step has its line, in the order of a boot."""
+    shown = text(images_dir, method="kubeadm", **EVERYTHING)
+    assert shown.splitlines()[0] == f"{MAC} is m1c29: declared in pool compute"
+    names = [line.split()[0] for line in shown.splitlines()[1:]]
+    order = ["belongs", "address", "option", "program", "script", "kernel", "seed", "claim", "config", "join"]
+    assert [name for name in dict.fromkeys(names) if name in order] == order
+    assert "undionly.kpxe by TFTP from 10.77.0.1" in shown
+    assert "uefi-http: http://10.77.0.1/programs/snponly.efi" in shown
+    assert "12 host-name: m1c29" in shown or "12 " in shown
+
+
+def test_no_secret_is_shown(images_dir: Path) -> None:
+    """Hashes, and contents of files secret or not, stay hidden."""
+    files = {"/a": File("canary-content", secret=True), "/b": File("canary-content")}
+    shown = text(images_dir, root_password_hash="$6$canary", files=files)
+    assert "canary" not in shown and "root password (hidden)" in shown and "/a" in shown
+
+
+def test_a_missing_image_is_said_with_its_remedy(tmp_path: Path) -> None:
+    """What would stop this boot is told offline."""
+    shown = text(tmp_path)
+    assert "boots nothing" in shown and "remedy" in shown
+
+
+def test_an_unknown_machine_is_told_apart(images_dir: Path) -> None:
+    """Without a catch-all pool it gets no answer."""
+    assert "no answer" in text(images_dir, OTHER)
+
+
+def test_an_undeclared_machine_of_the_catch_all(images_dir: Path) -> None:
+    """With one it is explained under its generated name, its address left open."""
+    found = inventory()
+    pool = replace(found.pools["compute"], catch_all=True)
+    lines = list(explain(replace(found, pools={"compute": pool}), Catalog(images_dir), OTHER, boot_port=80))
+    assert lines[0] == f"{OTHER} is node-525400000099: undeclared: catch-all pool compute"
+    assert any("ip=ITS-ADDRESS::" in line for line in lines)
+
+
+def test_an_address_that_only_the_host_knows_is_left_open(images_dir: Path) -> None:
+    """Offline nobody knows the interface's own address."""
+    found = inventory()
+    network = replace(found.networks["lab"], address=None)
+    lines = explain(replace(found, networks={"lab": network}), Catalog(images_dir), MAC, boot_port=8080)
+    shown = "\n".join(lines)
+    assert "http://ADDRESS-OF-br0:8080/" in shown and "192.0.2.1" not in shown
