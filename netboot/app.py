@@ -25,7 +25,7 @@ from netboot import net, startup
 from netboot.boot import ipxe
 from netboot.catalog import Catalog
 from netboot.cluster.client import ClusterClients
-from netboot.config import Config
+from netboot.config import Config, Limit
 from netboot.config.child import load_in_child
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError
@@ -166,7 +166,7 @@ class App:
     def _helpers(self) -> Supervisor:
         server = self._config.server
         served = Served(str(server.images_dir), str(server.files_dir), PROGRAMS)
-        limits = TftpLimits(server.tftp.max_transfers, server.tftp.per_client)
+        limits = TftpLimits(_count(server.tftp.max_transfers), _count(server.tftp.per_client))
         workers = server.workers or os.cpu_count() or 1
         return Supervisor(
             self._bound.forker, served, workers=workers, tftp_sockets=self._bound.tftp, tftp_limits=limits
@@ -178,9 +178,7 @@ class App:
         self._boot_http.on_material.append(self._joining.follow)
         self._boots.on_end.append(self._joining.ended)
         self._supervisor.virtual = self._virtual
-        self._supervisor.on_refused = lambda kind, text, source: self._journal.refused(
-            kind, text, source=source
-        )
+        self._supervisor.on_refused = self._refused
         self._supervisor.on_transfer = lambda transfer: self._spawn(self._transferred(transfer))
 
     async def run(self) -> None:
@@ -261,6 +259,9 @@ class App:
     def _network_of(self, address: IPv4Address) -> Network | None:
         return next((n for n in self._inventory.networks.values() if address in n.subnet), None)
 
+    def _refused(self, kind: str, text: str, source: str) -> None:
+        self._journal.refused(kind, text, source=source)
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._group is None:
             work.close()
@@ -318,6 +319,11 @@ def _fixed(old: Config, new: Config) -> list[str]:
     ]
     changed += ["api"] if old.api != new.api else []
     return [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
+
+
+def _count(limit: Limit) -> int:
+    """A limit as helpers take it: `unlimited` is more than ever comes."""
+    return int(min(limit, 1_000_000))
 
 
 def _stamps(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:

@@ -213,8 +213,8 @@ def _step_down(own: Account | None) -> tuple[str, ...]:
     warnings = [w] if (w := privileges.run_above_helpers()) else []
     if own is None:
         warnings.append(
-            "started without root: control and its helpers share one uid, so a fault in a download process could "
-            "read the appliance's secrets; start as root to separate them"
+            "started without root: control and its helpers share one uid, so a fault in a download process "
+            "could read the appliance's secrets; start as root to separate them"
         )
     privileges.drop_to(own, keep=privileges.CONTROL)
     return tuple(warnings)
