@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--kube-minor", default="1.34", help="minor version with --kube repository; default 1.34")
     made.add_argument("--kube-dir", type=Path, metavar="DIR", help="folder of real kubelet, kubeadm and crictl for --kube local")
     made.add_argument("--kernel", default="linux-image-amd64", help="Debian's kernel package; default linux-image-amd64")
+    made.add_argument("--components", default="main", help='Debian components, e.g. "main non-free-firmware"')
     made.add_argument("--extra-packages", default="", help="further Debian packages, separated by blanks")
     made.add_argument("--extra-modules", default="", help="recipes of images/modules/ to build, separated by blanks")
     made.add_argument("--zstd-level", type=int, default=3, help="compression of the squashfs, 1 to 22; default 3")
@@ -75,17 +76,18 @@ def build(options: argparse.Namespace) -> Path:
     if not options.micro:
         full.check_options(options)
     with lock(work / "build.lock"):
-        cached = work / "images" / input_key(options, name)
+        inputs = input_key(options, name)
+        cached = work / "images" / inputs
         if options.fresh or not (cached / name / "latest").exists():
             say(f"building image {name}: no earlier build has these inputs")
             if options.micro:
                 _build_micro(name, work, cached)
             else:
-                full.build(options, name, REPOSITORY, work, cached, epoch=epoch(), say=say)
+                full.build(options, name, REPOSITORY, work, cached, inputs=inputs, epoch=epoch(), say=say)
         else:
             say(f"image {name}: nothing changed, reusing the earlier build")
         if options.appliance and not options.micro:
-            full.build_appliance(options, name, REPOSITORY, work, epoch=epoch(), say=say)
+            full.build_appliance(options, name, REPOSITORY, work, inputs=inputs, epoch=epoch(), say=say)
     generation = store.publish_generation((cached / name / "latest").resolve(), options.out)
     say(f"published as {generation}")
     return generation

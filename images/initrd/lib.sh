@@ -334,6 +334,6 @@ nb_shell() { setsid cttyhack sh </dev/console >/dev/console 2>&1 || sh </dev/con
 
 nb_reboot() {
 	sync
-	${NB_REBOOT:-reboot -f}
+	${NB_REBOOT:-busybox reboot -f}
 	exit 1
 }
