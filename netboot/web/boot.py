@@ -349,6 +349,8 @@ class BootHttp:
         try:
             plain = configuration(assignment, server=base, join=material.files)
             sealed = seal(plain, recipient(live.claim.certificate))
+            if (present := self._boots.get(boot.id)) is None or present.ended is not None:
+                raise Refused(404, f"{boot.node}'s boot {boot.id} ended while its credential was made")
         except BaseException:
             await method.revoke(boot.id)
             raise

@@ -58,6 +58,7 @@ class FakeJoin:
         self.made: list[str] = []
         self.revoked: list[str] = []
         self.withheld: JoinWithheld | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def material(self, request: JoinRequest, now: float) -> JoinMaterial:
         if self.withheld is not None:
@@ -65,6 +66,7 @@ class FakeJoin:
         if not await self.store.count_credential(request.boot_id, CREDENTIALS):
             raise JoinWithheld("this boot was given five credentials", None)
         self.made.append(request.boot_id)
+        self.meanwhile()
         configuration = f"token: {TOKEN}\n".encode()
         files = {"join/method": (b"kubeadm\n", 0o644), "join/kubeadm.yaml": (configuration, 0o600)}
         return JoinMaterial("kubeadm", files, (TOKEN[:6],))

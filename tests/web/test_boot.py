@@ -472,6 +472,17 @@ async def test_a_setting_that_cannot_be_written_takes_the_credential_back(
         assert answer.status == 409 and "hosts" in answer.text and world.join.revoked == [boot.id]
 
 
+async def test_a_boot_that_ends_while_its_credential_is_made_gets_nothing(
+    tmp_path: Path, node: Identity
+) -> None:
+    """A new claim in between: the credential is taken back, and the old boot is told nothing."""
+    async with running(tmp_path) as world:
+        boot, session = await claimed(world, node)
+        world.join.meanwhile = lambda: world.boots.stop(boot.id, "config", "superseded")
+        answer = await world.ask("/boot/config", session=session)
+        assert answer.status == 404 and world.join.revoked == [boot.id] and world.handed_out == []
+
+
 # --- bad input
 
 
