@@ -40,11 +40,14 @@ class Journal:
     RING = 32
     MACHINES = 2000
     RECENT = 2000
-    LINES_PER_SECOND = 200.0
-    BURST = 2000.0
+    LINES_PER_SECOND = 100.0
+    BURST = 1000.0
+    """Log lines of one kind: per second in the long run, and at once."""
     REPEAT = 60.0
+    """Seconds until the same refusal of the same source is worth a line again."""
     SOURCES = 4096
-    REFUSED_PER_KIND = 20  # log lines per kind and REPEAT, whatever the number of sources
+    REFUSED_PER_KIND = 20
+    """Log lines of one kind of refusal in REPEAT seconds, whatever the number of sources."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.counters: Counter[str] = Counter()
@@ -52,11 +55,10 @@ class Journal:
         self._number = 0
         self._recent: deque[Event] = deque(maxlen=self.RECENT)
         self._rings: OrderedDict[Mac, deque[Event]] = OrderedDict()
-        self._sources: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._sources: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._kinds: dict[str, tuple[float, int]] = {}
         self._subscribers: set[asyncio.Queue[Topic]] = set()
-        self._lines = self.BURST
-        self._lines_at = clock()
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     def note(
         self,
@@ -75,7 +77,7 @@ class Journal:
         event = Event(self._number, self._clock(), kind, clean(text), mac, address, shown)
         self._keep(event)
         self.publish(("event", event))
-        if self._may_log(event.at):
+        if self._may_log(kind, event.at):
             log.log(level, "%s", line(event))
 
     def refused(self, kind: str, text: str, *, source: str) -> None:
@@ -123,25 +125,25 @@ class Journal:
         began, lines = self._kinds.get(kind, (0.0, 0))
         if now - began >= self.REPEAT:
             began, lines = now, 0
-        logged, _ = self._sources.get((kind, source), (-self.REPEAT, 0))
+        logged = self._sources.get((kind, source), -self.REPEAT)
         fresh = now - logged >= self.REPEAT and lines < self.REFUSED_PER_KIND
         if fresh:
-            self._sources[kind, source] = (now, 0)
+            self._sources[kind, source] = now
             self._sources.move_to_end((kind, source))
             self._kinds[kind] = (began, lines + 1)
             if len(self._sources) > self.SOURCES:
                 self._sources.popitem(last=False)
         return fresh
 
-    def _may_log(self, now: float) -> bool:
-        """A token bucket: a storm of events must not fill the log's disk."""
-        self._lines = min(self.BURST, self._lines + max(0.0, now - self._lines_at) * self.LINES_PER_SECOND)
-        self._lines_at = now
-        if self._lines < 1:
+    def _may_log(self, kind: str, now: float) -> bool:
+        """A token bucket per kind: a storm must neither fill the log's disk nor silence other kinds."""
+        tokens, at = self._buckets.get(kind, (self.BURST, now))
+        tokens = min(self.BURST, tokens + max(0.0, now - at) * self.LINES_PER_SECOND)
+        allowed = tokens >= 1
+        self._buckets[kind] = (tokens - 1 if allowed else tokens, now)
+        if not allowed:
             self.counters["log_lines_left_out"] += 1
-            return False
-        self._lines -= 1
-        return True
+        return allowed
 
 
 def line(event: Event) -> str:

@@ -22,7 +22,7 @@ _SECRET = re.compile(
     r"|(?P<option>--(?:token|tls-bootstrap-token|certificate-key)[= ])\S+"
     r"|(?P<field>\b(?:token|tlsBootstrapToken|session|secret|password|key)\\?[\"']?\s*[:=]\s*\\?[\"']?)"
     r"(?=[^\s\"',}\\]{16})[^\s\"',}\\]+"
-    r"|(?<![0-9A-Za-z_-])(?=[A-Za-z_-]*[0-9])(?=[^A-Z\s]*[A-Z])(?=[^a-z\s]*[a-z])(?P<word>[A-Za-z0-9_-]{40,})"
+    r"|(?<![0-9A-Za-z_-])(?=[A-Za-z0-9_-]{40})(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?P<word>[A-Za-z0-9_-]+)"
     r"|(?<!\S)(?P<base64>[A-Za-z0-9+/]{64})(?!\S)",
     re.DOTALL,
 )

@@ -59,8 +59,6 @@ MIGRATIONS = (
 """Each entry leads from the version that is its index to the next; never change one that was released."""
 
 _BAD_VALUE = (
-    sqlite3.ProgrammingError,
-    sqlite3.InterfaceError,
     sqlite3.IntegrityError,
     sqlite3.DataError,
     ArithmeticError,
