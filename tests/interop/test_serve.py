@@ -1,0 +1,228 @@
+"""`netboot serve` as an operator starts it: as root, on a real interface, in a namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.appliance import Appliance
+from tests.lab.namespace import Lab, wait_until
+from tests.lab.site import scratch, write_yaml
+
+pytestmark = pytest.mark.root
+
+NET_BIND_SERVICE, NET_RAW = 1 << 10, 1 << 13
+
+
+def content(directory: Path, **network: Any) -> dict[str, Any]:
+    """A small operator's file; `network` overrides keys of its one network."""
+    lab = {"name": "lab", "subnet": "10.77.0.0/24", "interface": "br0", "range": "10.77.0.100-10.77.0.120"}
+    return {
+        "server": {"data_dir": str(directory / "data"), "images_dir": str(directory / "images")},
+        "networks": [{**lab, **network}],
+        "clusters": [{"name": "alone", "endpoint": "10.77.0.1:6443", "join": {"method": "none"}}],
+        "pools": [{"name": "unknown", "cluster": "alone", "network": "lab", "catch_all": True}],
+    }
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A namespace with br0 at 10.77.0.1/24."""
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A folder that the appliance's account may enter."""
+    with scratch() as made:
+        (made / "images").mkdir()
+        yield made
+
+
+@pytest.fixture
+def appliance(lab: Lab, directory: Path) -> Iterator[Appliance]:
+    """The daemon on the small file, ready."""
+    config = write_yaml(directory / "netboot.yaml", content(directory))
+    with Appliance(lab, [config], directory, directory / "data") as made:
+        yield made
+
+
+def serve(lab: Lab, config: Path) -> tuple[int, str]:
+    """Exit status and output of a `serve` that is expected to refuse to start."""
+    done = subprocess.run(
+        [*lab.prefix, sys.executable, "-m", "netboot", "serve", "--config", str(config)],
+        cwd=Path(__file__).resolve().parents[2],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """/proc/PID/status as a mapping."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (row.partition(":") for row in rows)}
+
+
+def test_control_is_not_root_and_keeps_two_capabilities(appliance: Appliance) -> None:
+    """Once the sockets are bound, control is server.user with NET_BIND_SERVICE and NET_RAW alone."""
+    status = status_of(appliance.pid)
+    assert 0 not in {int(uid) for uid in status["Uid"].split()}
+    assert int(status["CapEff"], 16) == NET_BIND_SERVICE | NET_RAW
+    assert int(status["CapPrm"], 16) == NET_BIND_SERVICE | NET_RAW
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_what_it_remembers_is_its_own_alone(appliance: Appliance, directory: Path) -> None:
+    """data_dir has mode 0700 and its secrets 0600, owned by the account that control runs as."""
+    data = directory / "data"
+    owner = int(status_of(appliance.pid)["Uid"].split()[0])
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    for name in ("secret", "admin.token", "netboot.db"):
+        facts = (data / name).stat()
+        assert (stat.S_IMODE(facts.st_mode), facts.st_uid) == (0o600, owner), name
+
+
+def test_it_listens_on_the_interface_addresses_alone(appliance: Appliance, lab: Lab) -> None:
+    """HTTP and TFTP are bound to the interface's address, never to the wildcard; the API to loopback."""
+    listeners = {row.split()[3] for row in lab.run("ss", "-Htln").splitlines()}
+    assert listeners == {"10.77.0.1:80", "127.0.0.1:8443"}
+    assert "10.77.0.1:69" in {row.split()[3] for row in lab.run("ss", "-Huln").splitlines()}
+
+
+def test_a_stop_is_clean_and_the_ports_are_free_again(appliance: Appliance) -> None:
+    """SIGTERM ends everything with status 0, and a new start on the same ports succeeds."""
+    assert appliance.stop() == 0
+    assert not [pid for pid in appliance.lab.pids() if "netboot" in command_line(pid)]
+    appliance.start()
+
+
+def command_line(pid: int) -> str:
+    """What a process was started with; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def test_after_a_crash_it_starts_again_with_the_same_secret(appliance: Appliance, directory: Path) -> None:
+    """SIGKILL of control: the next start binds all ports at once and derives the same boot keys."""
+    secret = (directory / "data" / "secret").read_bytes()
+    appliance.kill()
+    appliance.start()
+    assert (directory / "data" / "secret").read_bytes() == secret
+
+
+def test_a_reload_that_is_refused_leaves_the_old_file_in_force(appliance: Appliance, directory: Path) -> None:
+    """A broken file is reported in the log; a mended one comes into force without a restart."""
+    path = directory / "netboot.yaml"
+    good = path.read_text()
+    path.write_text(good + "nonsense: true\n")
+    os.kill(appliance.pid, signal.SIGHUP)
+    wait_until("the refusal is logged", lambda: "is refused, the old one stays" in appliance.log(), 30)
+    assert [pool["name"] for pool in appliance.get("/api/v1/pools")["items"]] == ["unknown"]
+    path.write_text(good.replace("name: unknown", "name: renamed"))
+
+    def renamed() -> bool:
+        return [pool["name"] for pool in appliance.get("/api/v1/pools")["items"]] == ["renamed"]
+
+    wait_until("the changed file is in force", renamed, 30)
+
+
+def test_a_taken_port_is_named_with_its_remedy(lab: Lab, directory: Path) -> None:
+    """Exit status 2, the port, and the command that shows who has it."""
+    config = write_yaml(directory / "netboot.yaml", content(directory))
+    taken = (
+        "import socket,time; s=socket.create_server(('10.77.0.1', 80)); print('up', flush=True); time.sleep(60)"
+    )
+    holder = lab.start([sys.executable, "-c", taken], stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline() == b"up\n"
+    status, said = serve(lab, config)
+    holder.kill()
+    holder.wait(10)
+    holder.stdout.close()
+    assert status == 2
+    assert "10.77.0.1" in said and "80" in said and "ss -tlnp sport = :80" in said
+
+
+def test_a_second_dhcp_server_on_the_interface_stops_the_start(lab: Lab, directory: Path) -> None:
+    """Two servers on one port would both answer: exit status 2, and the other one's name."""
+    config = write_yaml(directory / "netboot.yaml", content(directory))
+    taken = (
+        "import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 67)); "
+        "print('up', flush=True); time.sleep(60)"
+    )
+    holder = lab.start([sys.executable, "-c", taken], stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline() == b"up\n"
+    status, said = serve(lab, config)
+    holder.kill()
+    holder.wait(10)
+    holder.stdout.close()
+    assert status == 2
+    assert "UDP port 67" in said and "br0" in said and "python" in said
+
+
+def test_a_missing_interface_is_named_with_those_that_exist(lab: Lab, directory: Path) -> None:
+    """Exit status 2; the message names the interface and what is there instead."""
+    config = write_yaml(directory / "netboot.yaml", content(directory, interface="eno9"))
+    status, said = serve(lab, config)
+    assert status == 2
+    assert "eno9" in said and "br0" in said
+
+
+def test_an_interface_without_address_in_the_subnet_is_refused(lab: Lab, directory: Path) -> None:
+    """Nodes could not reach us: exit status 2, and the command that mends it."""
+    foreign = {"subnet": "10.99.0.0/24", "range": "10.99.0.100-10.99.0.120"}
+    config = write_yaml(directory / "netboot.yaml", content(directory, **foreign))
+    status, said = serve(lab, config)
+    assert status == 2
+    assert "br0 has no address in 10.99.0.0/24" in said and "ip address add" in said
+
+
+def test_a_broken_file_is_refused_with_all_its_problems(lab: Lab, directory: Path) -> None:
+    """Exit status 2 and every problem, not only the first."""
+    wrong = content(directory, lease="soon", mode="sideways")
+    status, said = serve(lab, write_yaml(directory / "netboot.yaml", wrong))
+    assert status == 2
+    assert "lease" in said and "mode" in said
+
+
+def test_a_damaged_database_is_said_and_kept(lab: Lab, directory: Path) -> None:
+    """It does not start over with an empty memory behind the operator's back."""
+    config = write_yaml(directory / "netboot.yaml", content(directory))
+    with Appliance(lab, [config], directory, directory / "data") as first:
+        first.stop()
+    database = directory / "data" / "netboot.db"
+    for log in directory.glob("data/netboot.db-*"):
+        log.unlink()
+    database.write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    status, said = serve(lab, config)
+    assert status not in (0, None)
+    assert "netboot.db" in said
+    with pytest.raises(sqlite3.DatabaseError), sqlite3.connect(database) as connection:
+        connection.execute("SELECT * FROM leases")
+
+
+def test_it_is_ready_without_waiting_for_a_cluster(lab: Lab, directory: Path) -> None:
+    """A kubeconfig that is missing makes its cluster unhealthy, not the daemon."""
+    changed = content(directory)
+    missing = directory / "missing.kubeconfig"
+    changed["clusters"][0]["join"] = {"method": "kubeadm", "bind": "cluster", "kubeconfig": str(missing)}
+    config = write_yaml(directory / "netboot.yaml", changed)
+    with Appliance(lab, [config], directory, directory / "data") as made:
+        began = time.monotonic()
+        assert made.request("GET", "/readyz")[0] == 200
+        assert time.monotonic() - began < 30
