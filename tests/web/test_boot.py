@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from netboot.boot.key import boot_key
 from netboot.boot.session import BY_TFTP
 from netboot.errors import JoinWithheld, StoreError
 from netboot.model.boot import Boot
 from netboot.model.settings import Settings
 from netboot.proc import Progress
 from tests.boot.identity import Identity, identity
-from tests.web.boot_site import MAC, NODE, OTHER, STRANGER, TOKEN, World, running
+from tests.web.boot_site import MAC, NODE, OTHER, SECRET, STRANGER, TOKEN, World, running
 
 HASH = "$6$canary$0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -236,6 +237,8 @@ async def test_a_seed_is_for_the_leased_address_only(tmp_path: Path) -> None:
         await world.lease(mac=OTHER, address=STRANGER)
         assert (await world.ask(path, source=STRANGER)).status == 404
         assert (await world.ask(path)).status == 200
+        for wrong in (boot_key(SECRET, "boot9999"), "0" * 32):
+            assert (await world.ask(f"/boot/{wrong}/seed.cpio")).status == 404
 
 
 async def test_seed_and_claim_want_the_neighbours_mac(tmp_path: Path, node: Identity) -> None:
@@ -417,6 +420,17 @@ async def test_only_the_next_claim_ends_a_session(tmp_path: Path, node: Identity
         assert (await world.ask("/boot/config", session=session)).status == 404
         ended = await world.store.claim_of(old.id)
         assert ended is not None and ended.ended
+
+
+async def test_a_newer_claim_ends_the_session_though_a_crash_hid_it(tmp_path: Path, node: Identity) -> None:
+    """The store's burnt key counts, even where the news of it was lost with a crash."""
+    async with running(tmp_path) as world:
+        old, session = await claimed(world, node)
+        new = await world.lease()
+        standing = await world.store.claim_of(old.id)
+        assert standing is not None
+        await world.store.burn(replace(standing, boot_id=new.id))
+        assert (await world.ask("/boot/config", session=session)).status == 404
 
 
 async def test_a_session_is_not_bound_to_the_address(tmp_path: Path, node: Identity) -> None:
