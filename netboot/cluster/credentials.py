@@ -91,7 +91,8 @@ async def run_plugin(plugin: ExecPlugin, config: Kubeconfig, environ: Mapping[st
     except OSError as error:
         raise ClusterUnavailable(f"cannot run the credential plugin {name}: {error.strerror}") from None
     try:
-        output = await asyncio.wait_for(_output(process), PLUGIN_TIMEOUT)
+        async with asyncio.timeout(PLUGIN_TIMEOUT):
+            output = await _output(process)
     except TimeoutError:
         raise ClusterUnavailable(
             f"the credential plugin {name} took more than {PLUGIN_TIMEOUT:.0f} s"

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,15 @@ class Machine:
             "NODE_STANDIN_RENEW": str(self.renew),
             "NODE_STANDIN_NOT_READY": self.not_ready,
         }
+
+    async def until(self, check: Callable[[], object], timeout: float = 10.0) -> None:
+        """Wait until `check` is true; the kubelet's log tells why it is not."""
+        end = time.monotonic() + timeout
+        while not check():
+            assert time.monotonic() < end, (
+                f"nothing happened in time; the kubelet's log:\n{self.kubelet_log()}"
+            )
+            await asyncio.sleep(0.02)
 
     def kubelet_log(self) -> str:
         """What the kubelet wrote."""
