@@ -49,7 +49,99 @@ class Sabotage:
     test: str
 
 
-SABOTAGES: tuple[Sabotage, ...] = ()
+SABOTAGES: tuple[Sabotage, ...] = (
+    Sabotage(
+        "a script with its seed goes to the leased address and MAC only: ignore the source address",
+        "netboot/web/boot.py",
+        "if lease is None or lease.mac != mac or not self._held(lease, boot):",
+        "if lease is None:",
+        "tests/web/test_boot.py::test_a_leased_machine_cannot_ask_for_another_ones_script",
+    ),
+    Sabotage(
+        "a boot key must be the right one",
+        "netboot/boot/session.py",
+        "            if same(boot_key(secret, boot.id), key):",
+        "            if True:",
+        "tests/web/test_boot.py::test_a_seed_is_for_the_leased_address_only",
+    ),
+    Sabotage(
+        "a claim burns its key on disk before the answer: skip burn",
+        "netboot/web/boot.py",
+        "standing = await self._store.burn(claim)",
+        "standing = claim",
+        "tests/web/test_boot.py::test_the_key_is_burnt_on_disk_before_the_answer",
+    ),
+    Sabotage(
+        "a key is good for one claim: allow a second claim",
+        "netboot/boot/session.py",
+        '    if claim is not None:\n        raise Refused(404, f"the key of',
+        '    if False:\n        raise Refused(404, f"the key of',
+        "tests/boot/test_session.py::test_a_claim_is_spent_once_and_repeated_for_a_minute",
+    ),
+    Sabotage(
+        "the identical claim is repeated for a minute only",
+        "netboot/boot/session.py",
+        "        and now - standing.claimed <= REPEAT_SECONDS\n",
+        "",
+        "tests/web/test_boot.py::test_a_key_is_good_for_one_claim",
+    ),
+    Sabotage(
+        "on-link the kernel's neighbour entry decides: skip the neighbour check",
+        "netboot/boot/session.py",
+        "if asker.on_link and asker.neighbour != asker.lease.mac:",
+        "if False:",
+        "tests/web/test_boot.py::test_seed_and_claim_want_the_neighbours_mac",
+    ),
+    Sabotage(
+        "a session secret is checked",
+        "netboot/boot/session.py",
+        "if not same(session, session_secret(secret, claim.boot_id, claim.certificate_sha256)):",
+        "if False:",
+        "tests/web/test_boot.py::test_a_wrong_or_foreign_session_gets_404",
+    ),
+    Sabotage(
+        "a newer boot's claim ends the older session",
+        "netboot/web/boot.py",
+        "if newest is not None and newest.id != boot_id and await",
+        "if False and newest is not None and await",
+        "tests/web/test_boot.py::test_a_newer_claim_ends_the_session_though_a_crash_hid_it",
+    ),
+    Sabotage(
+        "the network's lease is on disk before the claim's answer",
+        "netboot/web/boot.py",
+        "            await self._lengthen(lease, assignment.network)\n",
+        "",
+        "tests/web/test_boot.py::test_a_claim_is_refused_while_the_lease_cannot_be_written",
+    ),
+    Sabotage(
+        "no request can be read in two ways: accept Transfer-Encoding",
+        "netboot/web/http1.py",
+        'if "transfer-encoding" in headers:',
+        "if False:",
+        "tests/web/test_http1.py::test_request_smuggling_is_impossible",
+    ),
+    Sabotage(
+        "an operator's file stays inside the node's root",
+        "netboot/boot/node_config.py",
+        ' or ".." in parts',
+        "",
+        "tests/boot/test_node_config.py::test_a_path_cannot_lead_out_of_root",
+    ),
+    Sabotage(
+        "nothing that a machine says becomes a line of a script",
+        "netboot/boot/ipxe.py",
+        '    plain = _UNSPOKEN.sub("?", " ".join(text.split()))',
+        "    plain = text",
+        "tests/boot/test_ipxe.py::test_prose_cannot_become_a_command",
+    ),
+    Sabotage(
+        "a configuration is sealed to its node",
+        "netboot/web/boot.py",
+        "sealed = seal(plain, recipient(live.claim.certificate))",
+        "sealed = plain",
+        "tests/web/test_boot.py::test_secrets_are_found_nowhere_but_at_their_node",
+    ),
+)
 
 
 def broken(text: str, line: Sabotage) -> str:
