@@ -166,7 +166,7 @@ class App:
     def _helpers(self) -> Supervisor:
         server = self._config.server
         served = Served(str(server.images_dir), str(server.files_dir), PROGRAMS)
-        limits = TftpLimits(_count(server.tftp.max_transfers), _count(server.tftp.per_client))
+        limits = TftpLimits(whole(server.tftp.max_transfers), whole(server.tftp.per_client))
         workers = server.workers or os.cpu_count() or 1
         return Supervisor(
             self._bound.forker, served, workers=workers, tftp_sockets=self._bound.tftp, tftp_limits=limits
@@ -279,14 +279,14 @@ class App:
 
     async def _watch_files(self) -> None:
         """Read the operator's files again on SIGHUP, or when one of them has changed."""
-        seen = _stamps(self._config.files)
+        seen = stamps_of(self._config.files)
         while True:
             try:
                 async with asyncio.timeout(WATCH_EVERY):
                     await self._reload_now.wait()
             except TimeoutError:
                 pass
-            stamps = _stamps(self._config.files)
+            stamps = stamps_of(self._config.files)
             if self._reload_now.is_set() or stamps != seen:
                 self._reload_now.clear()
                 seen = stamps
@@ -302,7 +302,7 @@ class App:
                 level=logging.ERROR,
             )  # fmt: skip
             return
-        for warning in (*fresh.warnings, *_fixed(self._config, fresh)):
+        for warning in (*fresh.warnings, *needs_restart(self._config, fresh)):
             log.warning("%s", warning)
         await self._clusters.update(inventory.clusters.values())
         self._config, self._inventory = (
@@ -312,7 +312,7 @@ class App:
         self._journal.note("reloaded", "the changed configuration is in force")
 
 
-def _fixed(old: Config, new: Config) -> list[str]:
+def needs_restart(old: Config, new: Config) -> list[str]:
     """What a reload cannot change."""
     changed = [
         f.name for f in fields(old.server) if getattr(old.server, f.name) != getattr(new.server, f.name)
@@ -321,12 +321,12 @@ def _fixed(old: Config, new: Config) -> list[str]:
     return [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
 
 
-def _count(limit: Limit) -> int:
+def whole(limit: Limit) -> int:
     """A limit as helpers take it: `unlimited` is more than ever comes."""
     return int(min(limit, 1_000_000))
 
 
-def _stamps(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
+def stamps_of(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
     """What changes when a file is written or replaced; zeros for one that is missing."""
     return tuple(_stamp(path) for path in files)
 

@@ -52,8 +52,8 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
             "; ".join(problems), "Mend this and start again (`netboot check --here` shows it too)"
         )
     own, helper = _accounts(config)
-    _private_folder(config.server.data_dir, own)
-    secret = _secret(config.server.data_dir / "secret", own)
+    private_folder(config.server.data_dir, own)
+    secret = appliance_secret(config.server.data_dir / "secret", own)
     with contextlib.ExitStack() as undo:
         forker = start_forker(helpers, own=own, helper=helper)
         undo.callback(forker.channel.close)
@@ -63,7 +63,7 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
             undo.enter_context(s) for s in _tcp(addresses, config.server.boot_port, "server.boot_port")
         )
         tftp = tuple(undo.enter_context(s) for s in _udp(addresses))
-        api = undo.enter_context(_listener(config.api.host, config.api.port, "server.api.listen"))
+        api = undo.enter_context(listener(config.api.host, config.api.port, "server.api.listen"))
         warnings = _step_down(own)
         undo.pop_all()
     return Bound(forker, endpoints, http, tftp, api, secret, warnings)
@@ -103,7 +103,7 @@ def _accounts(config: Config) -> tuple[Account | None, Account | None]:
     return Account(own.uid, own.gid), Account(helper.uid, helper.gid)
 
 
-def _private_folder(path: Path, owner: Account | None) -> None:
+def private_folder(path: Path, owner: Account | None) -> None:
     """`data_dir`, ours alone: created or taken over."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _private_folder(path: Path, owner: Account | None) -> None:
         ) from None
 
 
-def _secret(path: Path, owner: Account | None) -> bytes:
+def appliance_secret(path: Path, owner: Account | None) -> bytes:
     """The appliance's secret, from which boot keys and sessions are derived; made at first start."""
     try:
         if not path.exists():
@@ -166,10 +166,10 @@ def listen_addresses(endpoints: Iterable[net.Endpoint], inventory: Inventory) ->
 
 def _tcp(addresses: Iterable[IPv4Address], port: int, key: str) -> Iterator[socket.socket]:
     for address in addresses:
-        yield _listener(str(address), port, key)
+        yield listener(str(address), port, key)
 
 
-def _listener(host_name: str, port: int, key: str) -> socket.socket:
+def listener(host_name: str, port: int, key: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host_name else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
