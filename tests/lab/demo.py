@@ -1,4 +1,4 @@
-"""`scripts/demo`: a machine without a disk boots over the network and joins, live; then it loses its power."""
+"""`scripts/demo`: a machine without a disk boots and joins, live; then its power is cut."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DemoFailed(Exception):
 
 
 class Screen:
-    """What the demo says: one line per event, with seconds since the last power-on, and one moving bar on a terminal."""
+    """What the demo says: a line per event, with seconds since power-on, and one bar on a terminal."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
@@ -162,7 +162,7 @@ def announce(screen: Screen, site: Site, options: argparse.Namespace) -> None:
     else:
         screen.note(f"cluster: yours, by {options.kubeconfig}")
     screen.note(
-        f"machine: QEMU with {'KVM' if kvm_boots() else 'no KVM (everything is emulated, so it takes its time)'}"
+        f"machine: QEMU with {'KVM' if kvm_boots() else 'no KVM (all is emulated: it takes its time)'}"
     )
 
 

@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,12 +61,43 @@ def wait_until(what: str, condition: Callable[[], object], timeout: float, every
         time.sleep(every)
 
 
+class Router:
+    """Says in the namespace that no IPv6 router is there, by advertisements of lifetime 0 (RFC 4861 4.2).
+
+    iPXE asks for one with every start and waits 17 s where nobody answers.
+    """
+
+    ADVERTISEMENT = bytes([134, 0, 0, 0, 64, 0, 0, 0]) + bytes(8)
+    EVERY = 0.5
+
+    def __init__(self, enter: Callable[[], None]) -> None:
+        self._enter = enter
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._enter()
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as speaker:
+            speaker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            speaker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(BRIDGE))
+            while not self._end.wait(self.EVERY):
+                with contextlib.suppress(OSError):  # the bridge has no link-local address in its first second
+                    speaker.sendto(self.ADVERTISEMENT, ("ff02::1", 0))
+
+    def close(self) -> None:
+        """Be silent."""
+        self._end.set()
+        self._thread.join(5)
+
+
 class Lab:
     """One namespace; `with Lab() as lab`. Its name holds our pid, so that a dead harness's can be told."""
 
     def __init__(self) -> None:
         self.name = f"netlab-{os.getpid()}-{next(_numbers)}"
         self._taps = itertools.count()
+        self._router: Router | None = None
         self._threads = ThreadPoolExecutor(1, self.name, self._enter)
 
     def __enter__(self) -> Lab:
@@ -77,6 +109,7 @@ class Lab:
             self.ip(f"addr add {ADDRESS}/{PREFIX} dev {BRIDGE}")
             self.ip("addr add fd77::1/64 dev br0 nodad")
             self.ip(f"link set {BRIDGE} up")
+            self._router = Router(self._enter)
         except BaseException:
             self.close()
             raise
@@ -165,6 +198,8 @@ class Lab:
 
     def close(self) -> None:
         """End every process in here and the namespace itself."""
+        if self._router:
+            self._router.close()
         self._threads.shutdown(cancel_futures=True)
         _end(self.name)
 

@@ -1,4 +1,4 @@
-"""The operator's own file in the lab: config/netboot.yaml, and a second file with what is this lab's alone."""
+"""The operator's own file in the lab: config/netboot.yaml, and a second with what is this lab's."""
 
 from __future__ import annotations
 

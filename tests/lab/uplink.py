@@ -1,7 +1,7 @@
 """A way out of a lab's namespace, for joining a real cluster: only `scripts/demo --kubeconfig` asks for it.
 
-Everything that leaves is translated to the host's own address; nothing can come in. What is changed on the host
-(a veth, IP forwarding, one nftables table) is put back at the end.
+What leaves is translated to the host's own address; nothing can come in. What is changed on the host (a
+veth, IP forwarding, one nftables table) is put back at the end.
 """
 
 from __future__ import annotations
