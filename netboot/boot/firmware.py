@@ -79,11 +79,14 @@ def first_stage(
     """What this client loads next from `address`, where its network reaches us.
 
     iPXE always gets the script, never a program: chain-loaded iPXE sends the very bytes of iPXE in a
-    ROM, so that a program for one would load itself for ever.
+    ROM, so that a program for one would load itself for ever. UEFI PXE gets neither option 60 nor 43:
+    EDK2 takes `PXEClient` without 43 for a boot menu's server, asks it again on port 4011, and gives up.
     """
+    extra: dict[int, bytes]
     base = f"http://{address}" if boot_port == 80 else f"http://{address}:{boot_port}"
     if client.speaker is Speaker.IPXE:
-        return _stage(client, base + SCRIPT_PATH, address, override, {175: NO_PROXY_WAIT})
+        extra = {60: b"PXEClient", 175: NO_PROXY_WAIT}
+        return _stage(base + SCRIPT_PATH, address, override, extra)
     if client.speaker is Speaker.SYSTEM:
         return NoProgram("a running system boots nothing")
     program = override.program or PROGRAMS.get(client.arch if client.arch is not None else Arch.BIOS)
@@ -91,11 +94,11 @@ def first_stage(
         return NoProgram(_missing(client.arch))
     if client.speaker is Speaker.HTTP:
         url = program if "://" in program else f"{base}/programs/{program}"
-        return _stage(client, url, address, override, {})
+        return _stage(url, address, override, {60: b"HTTPClient"})
     extra = {150: address.packed}
     if client.arch in (None, Arch.BIOS):
-        extra[43] = BYPASS_DISCOVERY
-    return _stage(client, program, address, override, extra)
+        extra |= {60: b"PXEClient", 43: BYPASS_DISCOVERY}
+    return _stage(program, address, override, extra)
 
 
 def _missing(arch: int | None) -> str:
@@ -103,13 +106,11 @@ def _missing(arch: int | None) -> str:
     return f"no boot program: {why}, and we have none for it; name one of your own in the node's boot.program"
 
 
-def _stage(
-    client: Client, program: str, address: IPv4Address, override: BootOverride, extra: Mapping[int, bytes]
-) -> FirstStage:
+def _stage(program: str, address: IPv4Address, override: BootOverride, extra: dict[int, bytes]) -> FirstStage:
     """Put the file into every field where some firmware looks for it, except for the node's quirks."""
     end = b"" if "no-nul" in override.quirks else b"\0"
     server, name = str(address).encode(), program.encode()
-    options = {60: _vendor_class(client), 66: server + end, 67: name + end, **extra}
+    options = {66: server + end, 67: name + end, **extra}
     for quirk, code in (("no-option-60", 60), ("no-option-43", 43)):
         if quirk in override.quirks:
             options.pop(code, None)
@@ -120,8 +121,3 @@ def _stage(
         file=name if len(name) < 128 else b"",
         options=options,
     )
-
-
-def _vendor_class(client: Client) -> bytes:
-    """PXE ROMs and UEFI HTTP clients take only a reply of their own class."""
-    return b"HTTPClient" if client.speaker is Speaker.HTTP else b"PXEClient"

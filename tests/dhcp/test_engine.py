@@ -370,7 +370,7 @@ def test_a_machine_without_a_program_gets_its_address_and_the_reason_is_known() 
 def test_quirks_of_a_node_reach_its_replies() -> None:
     """`no-option-60` leaves the class out."""
     stock = inventory(boot=BootOverride(quirks=("no-option-60",)))
-    assert 60 not in reply(decide(discover(NODE_MACS[0], PXE_X64), profile(NODE_MACS[0], stock))).options
+    assert 60 not in reply(decide(discover(NODE_MACS[0], PXE_BIOS), profile(NODE_MACS[0], stock))).options
 
 
 def test_identifiers_come_back_as_they_were_sent() -> None:

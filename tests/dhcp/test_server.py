@@ -193,12 +193,12 @@ async def test_on_a_full_disk_declared_nodes_are_served_and_others_refused() -> 
 
 
 async def test_a_dynamic_ack_never_leaves_unwritten() -> None:
-    """The disk fills between OFFER and REQUEST: no ACK."""
+    """The disk fills between OFFER and REQUEST: no ACK, but for a declared node."""
     world = World()
-    offer = await world.say(discover(STRANGER))
-    world.store.broken = True
-    assert offer is not None
-    assert await world.say(selecting(STRANGER, offer)) is None
+    offers = {mac: await world.say(discover(mac)) for mac in (STRANGER, NODE_MACS[0])}
+    world.store.full = True
+    replies = [await world.say(selecting(mac, offer)) for mac, offer in offers.items() if offer]
+    assert [reply.kind if reply else None for reply in replies] == [None, Kind.ACK]
 
 
 async def test_firmware_opens_a_boot_and_a_system_does_not() -> None:

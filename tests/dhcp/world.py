@@ -97,6 +97,7 @@ class Leases:
         self.by_holder: dict[tuple[str, str], Lease] = {}
         self.by_address: dict[IPv4Address, Lease] = {}
         self.broken = False
+        self.full = False
         self.lost_claims = 0
         self.log: list[str] = []
 
@@ -112,7 +113,7 @@ class Leases:
 
     async def claim_lease(self, lease: Lease, seen: Lease | None, displaced: Lease | None = None) -> bool:
         """See LeaseStore."""
-        if self.broken:
+        if self.broken or self.full:
             raise StoreError("disk full")
         if self.lost_claims:
             self.lost_claims -= 1
