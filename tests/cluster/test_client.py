@@ -45,11 +45,12 @@ async def test_a_token_is_created_signed_and_deleted(
     kube: Kube, api: KubernetesApi, canaries: Canaries
 ) -> None:
     """Every field arrives; a taken id is 409; deleting one that is gone is no error."""
-    await api.create_token(token())
+    made = token()
+    await api.create_token(made)
     assert kube.tokens()["abcdef"] == {
         "token-id": "abcdef",
         "token-secret": SECRET,
-        "expiration": token().expiration,
+        "expiration": made.expiration,
         "auth-extra-groups": DEFAULT_GROUP,
         "usage-bootstrap-authentication": "true",
         "usage-bootstrap-signing": "true",
@@ -62,7 +63,7 @@ async def test_a_token_is_created_signed_and_deleted(
     info = await api.cluster_info()
     assert info.ca == kube.api.authority.certificate == await api.authority()
     assert set(info.signatures) == {"abcdef"}
-    canaries.check(kube, token(), info)
+    canaries.check(kube, made, info)
     assert await api.delete_token("abcdef") is True
     assert await api.delete_token("abcdef") is False
 

@@ -1,5 +1,23 @@
-"""The cluster that these tests run against."""
+"""A cluster, and the join method on it."""
 
-from tests.kube.fixtures import canaries, kube
+from __future__ import annotations
 
-__all__ = ["canaries", "kube"]
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.join.asking import Asking, clients_of
+from tests.kube.fixtures import Kube, canaries, kube
+
+__all__ = ["asking", "canaries", "kube"]
+
+
+@pytest.fixture
+async def asking(kube: Kube) -> AsyncIterator[Asking]:
+    """The join method's surroundings."""
+    clients = await clients_of(kube)
+    made = Asking(kube, clients)
+    for number in range(1, 10):
+        await made.claim(f"boot-{number}")
+    yield made
+    await clients.close()
