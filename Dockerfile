@@ -64,13 +64,14 @@ RUN apt-get -q update && apt-get -q install -y --no-install-recommends squashfs-
 ARG NAME=debian-12
 ARG ZSTD_LEVEL=3
 ARG MIN_RAM=1024
+ARG KERNEL_PARAMETERS=
 ARG SOURCE_DATE_EPOCH=1700000000
 # A hash of the inputs: buildah's cache does not look into a mounted stage.
 ARG INPUTS=
 COPY images/builder/store.py /usr/lib/netboot/store.py
 COPY images/root/pack /usr/lib/netboot/pack
 RUN --mount=type=bind,from=system,source=/,target=/system \
-    INPUTS="$INPUTS" sh /usr/lib/netboot/pack /system /store "$NAME" "$ZSTD_LEVEL" "$MIN_RAM" "$SOURCE_DATE_EPOCH"
+    INPUTS="$INPUTS" sh /usr/lib/netboot/pack /system /store "$NAME" "$ZSTD_LEVEL" "$MIN_RAM" "$SOURCE_DATE_EPOCH" $KERNEL_PARAMETERS
 
 # Nothing but the image store: scripts/build-image copies it out.
 FROM scratch AS store

@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--components", default="main", help='Debian components, e.g. "main non-free-firmware"')
     made.add_argument("--extra-packages", default="", help="further Debian packages, separated by blanks")
     made.add_argument("--extra-modules", default="", help="recipes of images/modules/ to build, separated by blanks")
+    made.add_argument(
+        "--kernel-parameter", action="append", default=[], metavar="WORD", help="put into the manifest; may be repeated"
+    )
     made.add_argument("--zstd-level", type=int, default=3, help="compression of the squashfs, 1 to 22; default 3")
     made.add_argument("--appliance", metavar="TAG", help="also build the appliance's container image under this tag")
     made.add_argument("--fresh", action="store_true", help="build anew even if nothing changed here (newer packages)")
@@ -81,7 +84,7 @@ def build(options: argparse.Namespace) -> Path:
         if options.fresh or not (cached / name / "latest").exists():
             say(f"building image {name}: no earlier build has these inputs")
             if options.micro:
-                _build_micro(name, work, cached)
+                _build_micro(name, work, cached, options.kernel_parameter)
             else:
                 full.build(options, name, REPOSITORY, work, cached, inputs=inputs, epoch=epoch(), say=say)
         else:
@@ -93,12 +96,12 @@ def build(options: argparse.Namespace) -> Path:
     return generation
 
 
-def _build_micro(name: str, work: Path, cached: Path) -> None:
+def _build_micro(name: str, work: Path, cached: Path, parameters: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix=".new-", dir=work) as folder:
         output = Path(folder)
         micro.build(REPOSITORY / "images", work, output, epoch=epoch(), say=say)
         manifest = store.manifest_of(
-            output, name=name, kernel_parameters=[], min_ram_mib=micro.MIN_RAM_MIB, created=epoch()
+            output, name=name, kernel_parameters=[*micro.KERNEL_PARAMETERS, *parameters], min_ram_mib=micro.MIN_RAM_MIB, created=epoch()
         )
         store.publish(output, cached, manifest)
 

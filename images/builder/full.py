@@ -103,6 +103,7 @@ def _build_stage(
         "BASE": BASE, "KUBE": options.kube, "KUBE_MINOR": options.kube_minor, "KERNEL": options.kernel, "NAME": name,
         "COMPONENTS": options.components, "EXTRA_PACKAGES": options.extra_packages,
         "EXTRA_MODULES": options.extra_modules, "ZSTD_LEVEL": str(options.zstd_level), "MIN_RAM": str(MIN_RAM_MIB),
+        "KERNEL_PARAMETERS": " ".join(options.kernel_parameter),
         "SOURCE_DATE_EPOCH": str(epoch), "INPUTS": inputs,
     }  # fmt: skip
     # --layers keeps what did not change; without a network of its own a build step sees the host's names and proxies.

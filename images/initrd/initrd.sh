@@ -444,13 +444,20 @@ nb_identity() {
 
 # nb_boot TARGET: all of it; TARGET is then the new root.
 nb_boot() {
+	local randomize
 	(umask 077 && mkdir -p "$NB_RUN")
 	chmod 0700 "$NB_RUN"
+	# The same addresses in each of the initrd's short-lived processes: QEMU's emulation then translates their code once,
+	# not once per process, which saves half of this part and 20 s when the initrd's memory is freed. The system that
+	# follows gets its randomised addresses, unless `norandmaps` is on the command line.
+	randomize="$(cat "$NB_PROC/sys/kernel/randomize_va_space")"
+	echo 0 >"$NB_PROC/sys/kernel/randomize_va_space"
 	nb_network
 	nb_seed
 	nb_claim
 	nb_squashfs
 	nb_overlay "$1"
 	nb_identity "$1"
+	echo "$randomize" >"$NB_PROC/sys/kernel/randomize_va_space"
 	nb_step root "mounted, starting the system"
 }
