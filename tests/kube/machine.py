@@ -85,6 +85,11 @@ class Machine:
             )
             await asyncio.sleep(0.02)
 
+    def kubelet_command(self) -> list[str]:
+        """The arguments of the running kubelet."""
+        number = (self.root / "run/kubelet-standin.pid").read_text().strip()
+        return Path(f"/proc/{number}/cmdline").read_text().split("\0")
+
     def kubelet_log(self) -> str:
         """What the kubelet wrote."""
         log = self.root / "var/log/kubelet.log"
