@@ -242,7 +242,7 @@ def test_a_boot_survives_keys_of_a_later_version() -> None:
 
 
 async def test_kill_nine_loses_no_acknowledged_lease(path: Path) -> None:
-    """A process is killed under load again and again: what it acknowledged is there, nothing is held twice."""
+    """Killed under load again and again: what was acknowledged is there, and nothing is held twice."""
     acknowledged: dict[int, int] = {}
     chance = random.Random(7)
     for _ in range(KILLS):
@@ -260,7 +260,7 @@ async def test_kill_nine_loses_no_acknowledged_lease(path: Path) -> None:
 
 
 def hammer_until(path: Path, count: int) -> list[list[str]]:
-    """Run the hammer, kill it once it has acknowledged `count` leases; every acknowledgement that it wrote."""
+    """Run the hammer, kill it after `count` acknowledgements; all that it wrote."""
     command = [sys.executable, "-m", "tests.store.hammer", str(path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment, text=True) as process:
