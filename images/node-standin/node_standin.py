@@ -4,6 +4,9 @@ Only the standard library, and little of it: under emulation every import costs.
 with the protocol: discovery, signatures, certificates and errors are those of the real programs.
 """
 
+# pathlib would double the start-up time under emulation
+# ruff: noqa: PTH103, PTH105, PTH108, PTH110, PTH120, PTH123
+
 from __future__ import annotations
 
 import base64

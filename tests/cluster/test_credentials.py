@@ -94,7 +94,7 @@ async def test_a_plugin_that_fails_is_named_and_not_quoted(tmp_path: Path, text:
 async def test_a_missing_plugin_is_named(tmp_path: Path) -> None:
     """The operator is told which program."""
     plugin = ExecPlugin((str(tmp_path / "none"),))
-    with pytest.raises(ClusterUnavailable, match="cannot run the credential plugin .*none"):
+    with pytest.raises(ClusterUnavailable, match=r"cannot run the credential plugin .*none"):
         await run_plugin(plugin, config_for(plugin), {})
 
 

@@ -222,7 +222,7 @@ async def test_after_a_restart_a_node_object_made_since_the_boot_is_its_own(worl
 
 
 async def test_after_a_restart_a_lease_that_is_renewed_tells_too(world: World) -> None:
-    """The Node object is older than the boot, but somebody lives: a credential was only given to this boot."""
+    """The Node object is older than the boot, but somebody lives, and only this boot had a credential."""
     joining = world.joining()
     joining.resume(BOOT)
     world.node_object = replace(NODE, created=BOOT.started - 5, ready="True")

@@ -82,7 +82,7 @@ def boot(boot_id: str) -> Boot:
 
 
 async def test_a_machine_joins_and_comes_back_after_a_power_cycle(house: House, canaries: Canaries) -> None:
-    """Twice registered and joined, R19 between them, each boot with a token of its own that is gone after it."""
+    """Twice registered and joined, R19 between them, each boot with its own token that is gone after it."""
     joining = Joining(house.asking.clients, house.method, house, clock=time.time, interval=0.05)
     runner = asyncio.get_running_loop().create_task(joining.run())
     tokens = []

@@ -45,7 +45,7 @@ async def test_r1_each_node_and_boot_gets_a_token_of_its_own(
 
 
 async def test_r1_a_taken_id_is_drawn_anew_five_times_at_most(asking: Asking, kube: Kube) -> None:
-    """409 is met with another id; after five of them the node has to ask again, and nothing is left behind."""
+    """409 is met with another id; after five of them the node has to ask again; nothing is left behind."""
     kube.mint("aaaaaa.0123456789abcdef")
     taken = ("aaaaaa", "x" * 16)
     material = await asking.method(Drawn(*taken * 4)).material(asking.request(), time.time())
@@ -244,7 +244,7 @@ async def test_r13_nothing_but_the_file_carries_the_credential(asking: Asking) -
 
 
 async def test_r14_the_authority_is_pinned_and_compared(asking: Asking, kube: Kube) -> None:
-    """caCertHashes always; another authority in cluster-info is withheld for good, before any token is made."""
+    """caCertHashes always; another authority in cluster-info is withheld for good, before a token is made."""
     material = await asking.method().material(asking.request(), time.time())
     bootstrap = configuration(material)["discovery"]["bootstrapToken"]
     assert bootstrap["caCertHashes"] == list(pins_of(kube.api.authority.certificate))
@@ -377,7 +377,7 @@ async def test_an_api_that_is_away_is_waited_for_but_not_for_ever(asking: Asking
     await kube.api.control("settings", down=True)
     method = asking.method(patience=60.0)
     for later in (0.0, 59.0):
-        with pytest.raises(JoinWithheld, match="API of blue at .* is unreachable") as raised:
+        with pytest.raises(JoinWithheld, match=r"API of blue at .* is unreachable") as raised:
             await method.material(asking.request(), 1000.0 + later)
         assert raised.value.retry_after
     with pytest.raises(JoinWithheld, match=r"given up after 61 s: the Kubernetes API of blue") as raised:

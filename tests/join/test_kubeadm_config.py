@@ -99,7 +99,8 @@ def test_r14_a_pin_is_what_openssl_computes(tmp_path: Path) -> None:
     expected = []
     for authority in authorities:
         (tmp_path / "ca.crt").write_bytes(authority.certificate)
-        command = f"openssl x509 -in {tmp_path}/ca.crt -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum"
+        key = f"openssl x509 -in {tmp_path}/ca.crt -pubkey -noout"
+        command = f"{key} | openssl pkey -pubin -outform DER | sha256sum"
         done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
         expected.append(f"sha256:{done.stdout.split()[0]}")
     both = authorities[0].certificate + authorities[1].certificate

@@ -337,8 +337,8 @@ class ApiServer:
         where = f'in the namespace "{question.namespace}"' if question.namespace else "at the cluster scope"
         named = f' "{question.name}"' if question.name else ""
         raise status.forbidden(
-            f'{question.resource.partition("/")[0]}{named} is forbidden: User "{user.name}" cannot {question.verb} '
-            f'resource "{question.resource}" in API group "{question.group}" {where}'
+            f'{question.resource.partition("/")[0]}{named} is forbidden: User "{user.name}" cannot '
+            f'{question.verb} resource "{question.resource}" in API group "{question.group}" {where}'
         )
 
     def _operate(self, request: web.Request, user: User, target: Target, verb: str, body: Any) -> Json:
@@ -418,7 +418,8 @@ class ApiServer:
         own = user.name.removeprefix(NODE_PREFIX)
         if name != own:
             raise status.forbidden(
-                f'{target.kind.resource} "{name}" is forbidden: node "{own}" is not allowed to modify node "{name}"'
+                f'{target.kind.resource} "{name}" is forbidden: node "{own}" is not allowed to modify '
+                f'node "{name}"'
             )
         old = present.get("metadata", {}).get("labels") or {}
         labels = wanted.get("metadata", {}).get("labels") or {}
@@ -435,8 +436,8 @@ class ApiServer:
         ]
         if not any(self.authorizer.allows(user, q) for q in questions):
             raise status.forbidden(
-                f'certificatesigningrequests.{CERTIFICATES} "{csr["metadata"]["name"]}" is forbidden: user not '
-                f'permitted to approve requests with signerName "{name}"'
+                f'certificatesigningrequests.{CERTIFICATES} "{csr["metadata"]["name"]}" is forbidden: user '
+                f'not permitted to approve requests with signerName "{name}"'
             )
 
     def _review(self, user: User, body: Json) -> Json:

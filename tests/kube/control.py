@@ -74,7 +74,7 @@ class KubeApi:
         prefix: Sequence[str] = (),
         timeout: float = 30.0,
     ) -> KubeApi:
-        """Start it and wait until it answers; `prefix` is a command to run it under (`ip netns exec NAME`)."""
+        """Start it and wait until it answers; `prefix` is a command to run it under: `ip netns exec NAME`."""
         directory.mkdir(parents=True, exist_ok=True)
         ready = directory / "ready"
         ready.unlink(missing_ok=True)

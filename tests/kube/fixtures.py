@@ -84,7 +84,7 @@ class Kube:
 
     def mint(self, token: str, life: float = 900, **fields: str) -> Json:
         """Put a bootstrap token there, without asking anybody."""
-        identity, _, secret = token.partition(".")
+        identity = token.partition(".")[0]
         name = f"bootstrap-token-{identity}"
         return self.api.objects.create(
             Key("secrets", "kube-system", name), token_secret(token, life, **fields)

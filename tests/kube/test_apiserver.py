@@ -93,7 +93,7 @@ async def test_a_token_with_a_wrong_field_is_created_all_the_same(kube: Kube, fi
 
 
 async def test_names_are_all_that_a_create_checks(kube: Kube) -> None:
-    """422 for a bad name, 409 for a repeated one, 404 for the deletion of a missing one, each with a Status."""
+    """422 for a bad name, 409 for a repeated one, 404 for deleting a missing one, each with a Status."""
     caller = await kube.appliance()
     assert (await caller.call("POST", SECRETS, token_secret(TOKEN)))[0] == 201
     repeated = await caller.call("POST", SECRETS, token_secret(TOKEN))
