@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from netboot.dhcp import route
 from netboot.dhcp.profile import Profile
-from netboot.dhcp.wire import HEADER_SIZE, Kind, Op, Packet, encode_option, encode_with
+from netboot.dhcp.wire import HEADER_SIZE, Kind, Packet, encode_option, encode_reply
 from netboot.model.boot import REOPEN_AFTER, Boot
 from netboot.model.inventory import Network
 from netboot.model.lease import Lease
@@ -277,27 +277,19 @@ def _reply(
     address: IPv4Address | None,
     duration: float | None,
 ) -> Reply:
-    head, echoes = _HEADS[kind], _echoes(request)
+    head, echoes = _HEADS[kind], profile.name + _echoes(request)
     limit = _limit(request) - HEADER_SIZE - len(head) - len(echoes) - 1
-    tail = profile.tail(client, request.options.get(55, b""), duration, limit)
-    answer = Packet(
-        op=Op.REPLY,
-        htype=1,
-        hlen=6,
-        hops=0,
-        xid=request.xid,
-        secs=0,
+    tail = profile.group.tail(client, request.options.get(55, b""), duration, limit)
+    payload = encode_reply(
+        request,
         flags=request.flags,
         ciaddr=request.ciaddr if kind is Kind.ACK else 0,
         yiaddr=int(address) if address else 0,
         siaddr=tail.siaddr,
-        giaddr=request.giaddr,
-        chaddr=request.chaddr,
         sname=tail.sname,
         file=tail.file,
-        options={},
+        options=head + tail.options + echoes,
     )
-    payload = encode_with(answer, head + tail.options + echoes)
     where = route.destination(request, kind, client.mac, address)
     return Reply(kind, payload, where, address, None, tail.boots)
 
@@ -305,11 +297,16 @@ def _reply(
 def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
     """A refusal, from which the client starts again (RFC 2131 section 4.3.2, table 3)."""
     options = _NAK + encode_option(54, profile.server.packed) + encode_option(56, why.encode())
-    answer = request._replace(
-        op=Op.REPLY, hops=0, secs=0, ciaddr=0, yiaddr=0, siaddr=0, sname=b"", file=b"",
+    payload = encode_reply(
+        request,
         flags=route.reply_flags(request, Kind.NAK),
-    )  # fmt: skip
-    payload = encode_with(answer, options + _echoes(request))
+        ciaddr=0,
+        yiaddr=0,
+        siaddr=0,
+        sname=b"",
+        file=b"",
+        options=options + _echoes(request),
+    )
     where = route.destination(request, Kind.NAK, client.mac, None)
     return Reply(Kind.NAK, payload, where, None, None, why)
 

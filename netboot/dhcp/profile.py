@@ -7,28 +7,28 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from netboot.boot.firmware import FirstStage, NoProgram, first_stage
+from netboot.boot.firmware import FirstStage, first_stage
 from netboot.dhcp.options import BOOT_CODES, PROTOCOL_CODES, encode_value, encoded
 from netboot.dhcp.pool import Addresses
 from netboot.dhcp.wire import encode_option
-from netboot.model.inventory import INFINITE, Assignment, BootOverride, Network, OptionValue
+from netboot.model.inventory import INFINITE, Assignment, BootOverride, Network
 from netboot.model.machine import Client, Mac, Speaker
 
 FOREVER = 0xFFFFFFFF
 """A lease time without end (RFC 2131 section 3.3)."""
 
-_ALWAYS = (1, 3, 12)
-"""Sent though nobody asked: mask, router, host name."""
+_ALWAYS = (1, 3)
+"""Sent though nobody asked, beside the host name: mask, router."""
 
 _FIRMWARE = (6, 15, 208, 209, 210, 211)
 """Sent to every boot loader: some have junk in option 55, and pxelinux needs 210 without asking."""
 
-_KEPT_TAILS = 16
-"""Different ways of asking that are kept per machine; one boot has about four."""
+_KEPT_TAILS = 256
+"""Different ways of asking that are kept per group of machines; one boot has about four."""
 
 
 class Tail(NamedTuple):
-    """The part of a reply that is the same each time the same client asks in the same way."""
+    """The part of a reply that is the same each time a client of this group asks in the same way."""
 
     options: bytes
     siaddr: int
@@ -39,72 +39,103 @@ class Tail(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """One machine in one network: who it is, which address it may have, and its options as bytes."""
+class Group:
+    """What machines of the same pool and tags are told alike: their options as bytes."""
 
-    assignment: Assignment
-    holder: str
-    """Who holds the lease: the declared node's name, else the MAC."""
-    macs: frozenset[Mac]
-    """The cards of the machine."""
+    network: Network
     server: IPv4Address
     boot_port: int
-    pool: Addresses
-    reserved: int | None
+    boot: BootOverride
     options: Mapping[int, bytes]
-    """Whole options by code, by the operator's precedence; boot options only where the node's own."""
+    """Whole options by code, by the operator's precedence; boot options only where a node's own."""
+    own_boot: Mapping[int, bytes]
+    """Values of the boot options that a node's own `options` name."""
     skipped: tuple[str, ...] = ()
     """Why some option of the operator could not be written."""
     _tails: dict[tuple[object, ...], Tail] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def network(self) -> Network:
-        """The network that the machine is answered in."""
-        return self.assignment.network
-
     def tail(self, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
-        """The reply's options (without 53 and echoes) and header fields, `limit` octets of options at most.
+        """The reply's options (without 12, 53 and echoes, `limit` octets at most) and header fields.
 
         `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
         """
-        key = (client.speaker, client.arch, asked, duration, limit)
+        key = (client.speaker, client.arch, asked, duration)
         tail = self._tails.get(key)
         if tail is None:
             if len(self._tails) >= _KEPT_TAILS:
                 self._tails.clear()
-            tail = self._tails[key] = _tail(self, client, asked, duration, limit)
-        return tail
+            tail = self._tails[key] = _tail(self, client, asked, duration, _UNLIMITED)
+        return tail if len(tail.options) <= limit else _tail(self, client, asked, duration, limit)
 
 
-def profile_of(
-    assignment: Assignment, mac: Mac, server: IPv4Address, boot_port: int, pool: Addresses
-) -> Profile:
-    """The profile of a machine whose network reaches us at `server`."""
+_UNLIMITED = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One machine in one network: who it is, which address it may have, and what its group is told."""
+
+    assignment: Assignment
+    holder: str
+    """Who holds the lease: the declared node's name, else the MAC."""
+    macs: tuple[Mac, ...]
+    """The cards of the machine."""
+    pool: Addresses
+    reserved: int | None
+    name: bytes
+    """Option 12, whole."""
+    group: Group
+
+    @property
+    def network(self) -> Network:
+        """The network that the machine is answered in."""
+        return self.group.network
+
+    @property
+    def server(self) -> IPv4Address:
+        """Where the machine reaches us."""
+        return self.group.server
+
+
+def profile_of(assignment: Assignment, mac: Mac, pool: Addresses, group: Group) -> Profile:
+    """The profile of a machine."""
     node = assignment.node
-    options, skipped = _options(assignment, server)
     return Profile(
         assignment=assignment,
         holder=node.name if node else str(mac),
-        macs=frozenset(node.macs) if node else frozenset({mac}),
-        server=server,
-        boot_port=boot_port,
+        macs=node.macs if node else (mac,),
         pool=pool,
         reserved=int(assignment.address) if assignment.address else None,
-        options=options,
-        skipped=skipped,
+        name=encode_option(12, assignment.name.encode()),
+        group=group,
     )
 
 
-def _options(assignment: Assignment, server: IPv4Address) -> tuple[dict[int, bytes], tuple[str, ...]]:
-    """The network's own options, over them the operator's; a bad value is skipped with its reason."""
+def group_of(assignment: Assignment, server: IPv4Address, boot_port: int) -> Group:
+    """What the machines are told that share this one's options, in a network that reaches us at `server`."""
+    node = assignment.node
     options, skipped = dict(_network_options(assignment.network)), []
     for code, value in assignment.options.items():
         try:
             options[code] = encoded(code, value)
         except ValueError as error:
             skipped.append(str(error))
-    options[12] = encode_option(12, assignment.name.encode())
-    return {code: raw for code, raw in options.items() if code not in PROTOCOL_CODES}, tuple(skipped)
+    boot = {c: encode_value(c, v) for c, v in assignment.options.items() if c in BOOT_CODES and c in options}
+    return Group(
+        network=assignment.network,
+        server=server,
+        boot_port=boot_port,
+        boot=node.boot if node else BootOverride(),
+        options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES and code != 12},
+        own_boot=boot,
+        skipped=tuple(skipped),
+    )
+
+
+def shared(assignment: Assignment) -> bool:
+    """Whether other machines of the same pool and tags are told the same, but for the name."""
+    node = assignment.node
+    return node is None or (not node.options and node.boot == BootOverride())
 
 
 def _network_options(network: Network) -> Iterable[tuple[int, bytes]]:
@@ -130,50 +161,40 @@ def lease_options(network: Network, duration: float) -> bytes:
     return b"".join(encode_option(code, min(seconds, FOREVER).to_bytes(4, "big")) for code, seconds in times)
 
 
-def _tail(profile: Profile, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
-    stage = _first_stage(profile, client)
+def _tail(group: Group, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
+    stage = first_stage(client, address=group.server, boot_port=group.boot_port, override=group.boot)
     boot = dict(stage.options) if isinstance(stage, FirstStage) else {}
-    own = _own_boot_options(profile, client)
-    parts = [encode_option(54, profile.server.packed)]
+    own = _own_boot_options(group, client)
+    parts = [encode_option(54, group.server.packed)]
     if duration is not None:
-        parts.append(lease_options(profile.network, duration))
-    parts += [profile.options[code] for code in _ALWAYS if code in profile.options]
+        parts.append(lease_options(group.network, duration))
+    parts += [group.options[code] for code in _ALWAYS if code in group.options]
     parts += [encode_option(code, value) for code, value in {**boot, **own}.items()]
-    parts += _asked_for(profile, client, asked)
+    parts += _asked_for(group, client, asked)
     file, sname = own.get(67, b"").rstrip(b"\0"), own.get(66, b"").rstrip(b"\0")
     if isinstance(stage, FirstStage):
         file, sname = file or stage.file, sname or stage.sname
     return Tail(
         options=_fitting(parts, limit),
-        siaddr=_server_number(own.get(66, b"")) or int(profile.server),
+        siaddr=_server_number(own.get(66, b"")) or int(group.server),
         sname=sname if len(sname) < 64 else b"",
         file=file if len(file) < 128 else b"",
         boots=stage.program if isinstance(stage, FirstStage) else stage.reason,
     )
 
 
-def _first_stage(profile: Profile, client: Client) -> FirstStage | NoProgram:
-    node = profile.assignment.node
-    override = node.boot if node else BootOverride()
-    return first_stage(client, address=profile.server, boot_port=profile.boot_port, override=override)
-
-
-def _own_boot_options(profile: Profile, client: Client) -> dict[int, bytes]:
+def _own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
     """Boot options that the node's own `options` name, for those who boot.
 
     iPXE takes a file only where it is a URL: a program given to it would load itself for ever.
     """
     if client.speaker is Speaker.SYSTEM:
         return {}
-    own = {code: encode_value(code, value) for code, value in _node_options(profile) if code in BOOT_CODES}
+    own = dict(group.own_boot)
     if client.speaker is Speaker.IPXE and b"://" not in own.get(67, b""):
         own.pop(67, None)
         own.pop(66, None)
     return own
-
-
-def _node_options(profile: Profile) -> Iterable[tuple[int, OptionValue]]:
-    return ((code, value) for code, value in profile.assignment.options.items() if code in profile.options)
 
 
 def _server_number(text: bytes) -> int | None:
@@ -184,16 +205,16 @@ def _server_number(text: bytes) -> int | None:
         return None
 
 
-def _asked_for(profile: Profile, client: Client, asked: bytes) -> list[bytes]:
+def _asked_for(group: Group, client: Client, asked: bytes) -> list[bytes]:
     """The other options that the client asked for, in its order; all of them where it asked for nothing."""
-    codes: Iterable[int] = dict.fromkeys(asked) if asked else profile.options
+    codes: Iterable[int] = dict.fromkeys(asked) if asked else group.options
     if client.speaker is not Speaker.SYSTEM:
         codes = dict.fromkeys((*_FIRMWARE, *codes))
     boot = BOOT_CODES if client.speaker is not Speaker.SYSTEM else frozenset()
     return [
-        profile.options[code]
+        group.options[code]
         for code in codes
-        if code in profile.options and code not in _ALWAYS and code not in boot
+        if code in group.options and code not in _ALWAYS and code not in boot
     ]
 
 

@@ -18,13 +18,13 @@ from netboot.dhcp import engine
 from netboot.dhcp.engine import Claim, Facts, Reply, Silence
 from netboot.dhcp.options import client_of
 from netboot.dhcp.pool import Addresses, addresses_of
-from netboot.dhcp.profile import Profile, profile_of
+from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
 from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
-from netboot.model.inventory import Inventory, Network, NoMatch
+from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.lease import Lease
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.store import LeaseStore
@@ -52,7 +52,7 @@ DECLINE_RESTS = 3600.0
 DECLINES = 3
 """Declines believed per machine and `DECLINE_RESTS`."""
 
-_KEPT_MACHINES = 10_000
+_KEPT_MACHINES = 50_000
 _KEPT_OFFERS = 4096
 _KEPT_DECLINERS = 4096
 
@@ -92,6 +92,9 @@ class _Site:
     ours: frozenset[int]
     pools: dict[str, Addresses] = field(default_factory=dict)
     profiles: dict[tuple[object, ...], Profile | NoMatch] = field(default_factory=dict)
+    groups: dict[tuple[int, IPv4Address], Group] = field(default_factory=dict)
+    kept: list[Assignment] = field(default_factory=list)
+    """Whose options are keys of `groups` by identity: they have to live as long."""
     exhausted: dict[str, float] = field(default_factory=dict)
     """Networks without a free address, until when nobody looks again."""
 
@@ -254,10 +257,20 @@ class DhcpServer:
             return NoMatch(f"{port.name} has no IPv4 address to answer from")
         if network.name not in site.pools:
             site.pools[network.name] = addresses_of(network, site.ours, site.inventory.reserved)
-        profile = profile_of(found, client.mac, server, self._boot_port, site.pools[network.name])
-        for reason in profile.skipped:
-            self._journal.refused("dhcp_bad_option", f"{found.name}: {reason}", source=reason)
-        return profile
+        return profile_of(found, client.mac, site.pools[network.name], self._group_of(site, found, server))
+
+    def _group_of(self, site: _Site, found: Assignment, server: IPv4Address) -> Group:
+        """What the machine is told; made once for all that share its options."""
+        key = (id(found.options), server)
+        group = site.groups.get(key) if shared(found) else None
+        if group is None:
+            group = group_of(found, server, self._boot_port)
+            for reason in group.skipped:
+                self._journal.refused("dhcp_bad_option", f"{found.name}: {reason}", source=reason)
+            if shared(found):
+                site.groups[key] = group
+                site.kept.append(found)
+        return group
 
     def _networks(self, inventory: Inventory, client: Client, routed: int, port: Port) -> tuple[Network, ...]:
         """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar."""

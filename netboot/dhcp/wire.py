@@ -166,6 +166,30 @@ def encode_with(packet: Packet, options: bytes) -> bytes:
     return (header + options + b"\xff").ljust(MIN_SIZE, b"\0")
 
 
+def encode_reply(
+    request: Packet,
+    *,
+    flags: int,
+    ciaddr: int,
+    yiaddr: int,
+    siaddr: int,
+    sname: bytes,
+    file: bytes,
+    options: bytes,
+) -> bytes:
+    """The reply to a request, padded: what RFC 2131 table 3 copies is copied. `options` come without END.
+
+    Raises ValueError for a name that does not fit.
+    """
+    if len(sname) >= 64 or len(file) >= 128:
+        raise ValueError("a name does not fit into its header field")
+    header = _HEADER.pack(
+        Op.REPLY, request.htype, request.hlen, 0, request.xid, 0, flags, ciaddr, yiaddr, siaddr,
+        request.giaddr, request.chaddr, sname, file, MAGIC,
+    )  # fmt: skip
+    return (header + options + b"\xff").ljust(MIN_SIZE, b"\0")
+
+
 def _field(value: bytes, size: int) -> bytes:
     """Header fields are C strings: one octet of them is the NUL at the end."""
     if len(value) >= size:

@@ -235,15 +235,11 @@ class Inventory:
     def _assignment(self, name: str, pool: Pool, node: Node | None, reason: str) -> Assignment:
         cluster = self.clusters[pool.cluster]
         network = self.networks[pool.network]
-        node_tags = node.tags if node else ()
-        # strongest last: network < all < cluster's < pool's < node's tags < the node itself
-        tags = [t for n in ("all", *cluster.tags, *pool.tags, *node_tags) if (t := self.tags.get(n))]
-        options: dict[int, OptionValue] = dict(network.options)
-        for tag in tags:
-            options.update(tag.dhcp_options)
-        if node:
-            options.update(node.options)
-        own = (node.settings,) if node else ()
+        settings, options = self._bundle(pool, node.tags if node else ())
+        if node and node.options:
+            options = {**options, **node.options}
+        if node and node.settings != Settings():
+            settings = merge([settings, node.settings])
         return Assignment(
             name=name,
             pool=pool,
@@ -251,7 +247,24 @@ class Inventory:
             network=network,
             node=node,
             image=(node.image if node else None) or pool.image or cluster.image,
-            settings=merge([*(t.settings for t in tags), *own]),
+            settings=settings,
             options=options,
             reason=reason,
         )
+
+    def _bundle(self, pool: Pool, node_tags: tuple[str, ...]) -> tuple[Settings, Options]:
+        """Settings and DHCP options of a pool's machines with these tags, merged once and shared by them."""
+        key = (pool.name, node_tags)
+        if key not in self._bundles:
+            # strongest last: network < all < cluster's < pool's < node's tags < the node itself
+            names = ("all", *self.clusters[pool.cluster].tags, *pool.tags, *node_tags)
+            tags = [tag for name in names if (tag := self.tags.get(name))]
+            options = dict(self.networks[pool.network].options)
+            for tag in tags:
+                options.update(tag.dhcp_options)
+            self._bundles[key] = merge([tag.settings for tag in tags]), options
+        return self._bundles[key]
+
+    @cached_property
+    def _bundles(self) -> dict[tuple[str, tuple[str, ...]], tuple[Settings, Options]]:
+        return {}

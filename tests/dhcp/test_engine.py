@@ -13,7 +13,7 @@ from netboot.dhcp import engine
 from netboot.dhcp.engine import Declined, Facts, Outcome, Released, Reply, Silence, State
 from netboot.dhcp.options import client_of
 from netboot.dhcp.pool import addresses_of
-from netboot.dhcp.profile import FOREVER, Profile, profile_of
+from netboot.dhcp.profile import FOREVER, Profile, group_of, profile_of
 from netboot.dhcp.wire import Kind, Packet, decode
 from netboot.model.boot import Boot
 from netboot.model.inventory import INFINITE, Assignment, BootOverride, Inventory
@@ -50,7 +50,7 @@ def profile(mac: Mac, stock: Inventory | None = None) -> Profile:
     found = stock.match(client, stock.networks.values())
     assert isinstance(found, Assignment), found
     pool = addresses_of(found.network, OURS, stock.reserved)
-    return profile_of(found, mac, SERVER, 80, pool)
+    return profile_of(found, mac, pool, group_of(found, SERVER, 80))
 
 
 def lease(
