@@ -128,8 +128,11 @@ class Appliance:
 
     def boots(self, mac: str | None = None) -> list[dict[str, Any]]:
         """The boots that it remembers, newest first."""
-        found = self.get("/api/v1/boots" + (f"?mac={urllib.parse.quote(mac)}" if mac else ""))
-        return list(found["items"] if isinstance(found, dict) else found)
+        return self.items("/api/v1/boots" + (f"?mac={urllib.parse.quote(mac)}" if mac else ""))
+
+    def items(self, path: str) -> list[dict[str, Any]]:
+        """The items of a list of the API."""
+        return list(self.get(path)["items"])
 
     def boot(self, mac: str) -> dict[str, Any] | None:
         """The newest boot of a machine."""

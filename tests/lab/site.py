@@ -76,8 +76,8 @@ class Site:
     @contextmanager
     def machine(self, role: str, **options: Any) -> Iterator[Machine]:
         """A machine of that role, powered on; its power is cut at the end."""
-        options.setdefault("macs", [mac_of(role)])
-        made = Machine(self.lab, directory=self.directory, name=role, **options)
+        macs = options.pop("macs", None) or [mac_of(role)]
+        made = Machine(self.lab, macs, directory=self.directory, name=role, **options)
         with made:
             made.power_on()
             try:
