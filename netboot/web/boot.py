@@ -338,7 +338,7 @@ class BootHttp:
         boot = live.boot
         if boot.ended is not None:
             raise Refused(404, f"the configuration of a boot that is over: {boot.node}'s {boot.id}")
-        assignment = self._assignment(boot, None)
+        assignment = self._assignment_of(live)
         method = self._joins.get(assignment.cluster.join.method)
         if method is None:
             raise JoinWithheld(f"join method {assignment.cluster.join.method} is not built in", None)
@@ -378,12 +378,12 @@ class BootHttp:
         self._boots.step(boot_id, report.step, bytes=report.bytes, of=report.of, detail=report.detail)
         if report.failed:
             self._boots.stop(boot_id, report.step, report.detail or "the machine gave no reason")
-        elif report.step == "join" and report.detail == "none" and self._joins_nothing(live.boot):
+        elif report.step == "join" and report.detail == "none" and self._joins_nothing(live):
             self._boots.joined(boot_id)
         return Response(204)
 
-    def _joins_nothing(self, boot: Boot) -> bool:
-        return self._assignment(boot, None).cluster.join.method == "none"
+    def _joins_nothing(self, live: _Session) -> bool:
+        return self._assignment_of(live).cluster.join.method == "none"
 
     async def _log(self, request: Request) -> Response:
         live = await self._session(request)
@@ -466,13 +466,16 @@ class BootHttp:
         found = inventory.networks.get(network)
         return inventory.match(Client(mac), [found] if found else [])
 
-    def _assignment(self, boot: Boot, network: str | None) -> Assignment:
+    def _assignment_of(self, live: _Session) -> Assignment:
+        """What a claimed boot belongs to; after a restart the address of its claim tells its network."""
+        networks = self._inventory().networks.values()
+        network = next((n.name for n in networks if live.claim.address in n.subnet), "")
+        return self._assignment(live.boot, network)
+
+    def _assignment(self, boot: Boot, network: str) -> Assignment:
         """What a boot belongs to: as it was when it was claimed, else as the inventory has it now."""
         if kept := self._assigned.get(boot.id):
             return kept
-        if network is None:
-            networks = self._inventory().networks.values()
-            network = next((n.name for n in networks if boot.address and boot.address in n.subnet), "")
         found = self._match(boot.mac, network)
         if isinstance(found, NoMatch):
             raise Refused(404, f"{boot.mac} belongs to nothing any more: {found.reason}")

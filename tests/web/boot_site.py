@@ -185,12 +185,17 @@ def loopback(found: Inventory) -> Inventory:
 
 @asynccontextmanager
 async def running(
-    tmp_path: Path, *, limits: Limits | None = None, method: str = "kubeadm", **changes: object
+    tmp_path: Path,
+    *,
+    limits: Limits | None = None,
+    method: str = "kubeadm",
+    store: MemoryStore | None = None,
+    **changes: object,
 ) -> AsyncIterator[World]:
     """A boot port that listens on a free port of 127.0.0.1."""
     publish(tmp_path)
     found = loopback(inventory(method=method, **changes))  # type: ignore[arg-type]
-    store, bulk = MemoryStore(), FakeBulk()
+    store, bulk = store or MemoryStore(), FakeBulk()
     join = FakeJoin(store)
     world: World
     clock = lambda: world.now  # noqa: E731

@@ -143,6 +143,27 @@ async def test_requests_are_capped_per_address(tmp_path: Path) -> None:
         assert (await world.ask("/boot.ipxe")).status == 200
 
 
+async def test_unlimited_means_unlimited(tmp_path: Path) -> None:
+    """An operator may switch both caps off."""
+    limits = Limits(connections=float("inf"), requests=float("inf"))
+    async with running(tmp_path, limits=limits) as world:
+        assert [(await world.ask("/boot.ipxe")).status for _ in range(3)] == [200] * 3
+
+
+async def test_curl_is_content(tmp_path: Path) -> None:
+    """A stranger's client: two files over one connection, and a body that it announces with Expect."""
+    async with running(tmp_path) as world:
+        url = f"http://127.0.0.1:{world.port}"
+        expect = ["-H", "Expect: 100-continue", "--data-binary", "x" * 3000, f"{url}/boot/report"]
+        words = ["curl", "-sS", "-v", f"{url}/boot.ipxe", f"{url}/programs/autoexec.ipxe", "--next", "-sS"]
+        process = await asyncio.create_subprocess_exec(
+            *words, *expect, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, told = await asyncio.wait_for(process.communicate(), 20)
+        assert process.returncode == 0, told.decode()
+        assert out.count(b"#!ipxe") == 2 and b"not for this machine" in out and b"Re-using" in told
+
+
 async def test_a_malformed_request_is_answered_and_closed(tmp_path: Path) -> None:
     """400 or 501, then the end of the connection; what follows is never read as a request."""
     async with running(tmp_path) as world:

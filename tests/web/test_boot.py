@@ -433,6 +433,21 @@ async def test_a_newer_claim_ends_the_session_though_a_crash_hid_it(tmp_path: Pa
         assert (await world.ask("/boot/config", session=session)).status == 404
 
 
+async def test_a_session_outlives_a_restart(tmp_path: Path, node: Identity) -> None:
+    """Another process over the same store: the identical claim, the session and the configuration go on."""
+    async with running(tmp_path) as world:
+        boot, session = await claimed(world, node)
+        await world.boots.flush()
+        async with running(tmp_path / "again", store=world.store) as after:
+            after.neighbours[NODE] = MAC
+            await after.boots.start()
+            path = f"/boot/{after.key(boot)}/claim"
+            again = await after.ask(path, method="POST", body=claim_body(node))
+            assert (again.status, again.json["session"]) == (200, session)
+            config = await after.ask("/boot/config", session=session)
+            assert config.status == 200 and members(config.body, node)["netboot/hostname"] == "m1c29\n"
+
+
 async def test_a_session_is_not_bound_to_the_address(tmp_path: Path, node: Identity) -> None:
     """network.sh may change the address: the session goes with the machine."""
     async with running(tmp_path) as world:
