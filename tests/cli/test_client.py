@@ -1,0 +1,165 @@
+"""What the client verbs share: finding the API, saying what is wrong, printing."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from netboot.cli import client, main
+from netboot.cli.client import Client, cell, connect, duration, facts, size, table
+from netboot.errors import NetbootError
+from tests.cli.conftest import Verb
+from tests.web.api.world import Running
+
+CONFIG = """
+server:
+  data_dir: {folder}
+  api: {{listen: "127.0.0.1:{port}"}}
+networks:
+  - {{name: compute, subnet: 10.0.0.0/24, interface: eth1, address: 10.0.0.1}}
+"""
+
+
+def failure(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a verb that must fail said."""
+    assert main([*words]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err
+
+
+def test_address_and_token_come_from_the_operators_file(
+    api: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`listen` and `data_dir` of --config are all that is needed."""
+    file = tmp_path / "netboot.yaml"
+    file.write_text(CONFIG.format(folder=tmp_path, port=api.url.rpartition(":")[2]))
+    assert main(["boot", "list", "--config", str(file)]) == 0
+    assert "network_script" in capsys.readouterr().out
+
+
+def test_a_refused_file_is_said_with_the_way_around(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` tells why; --server and --token-file need no file."""
+    file = tmp_path / "netboot.yaml"
+    file.write_text("nonsense: 1\n")
+    text = failure("boot", "list", "--config", str(file), capsys=capsys)
+    assert "netboot check" in text and "--server" in text
+
+
+def test_without_any_file_the_defaults_are_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """127.0.0.1:8443 and /var/lib/netboot."""
+    monkeypatch.setattr(client, "DEFAULT_CONFIG", str(tmp_path / "none"))
+    found = connect(argparse.Namespace(server=None, token_file=None, config=None))
+    assert found == Client("http://127.0.0.1:8443", Path("/var/lib/netboot/admin.token"))
+
+
+def test_a_daemon_that_does_not_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No answer, where it was looked for, and what to do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        (tmp_path / "token").write_text("x" * 40)
+        text = failure(
+            "boot", "list", "--server", url, "--token-file", str(tmp_path / "token"), capsys=capsys
+        )
+    assert f"no answer from {url}" in text and "systemctl status netboot" in text
+
+
+@pytest.mark.parametrize("content", [None, "", "two words", "a\nb", "\xff"])
+def test_a_token_that_cannot_be_used_is_said(
+    api: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None
+) -> None:
+    """Missing, empty, or no token at all; nothing is sent."""
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    text = failure("boot", "list", "--server", api.url, "--token-file", str(path), capsys=capsys)
+    assert str(path) in text and not api.world.journal.counters["api_unauthorized"]
+
+
+def test_an_unknown_token_is_said(api: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which file it came from; the token itself is not shown."""
+    path = tmp_path / "wrong"
+    path.write_text("w" * 40)
+    text = failure("boot", "list", "--server", api.url, "--token-file", str(path), capsys=capsys)
+    assert "does not know the token in" in text and "w" * 40 not in text
+
+
+@pytest.mark.parametrize("server", ["ftp://x", "http://", "http://x:port", "//"])
+def test_a_server_that_is_none_is_said(
+    verb: Verb, server: str, api: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the form that is meant."""
+    words = ("boot", "list", "--server", server, "--token-file", str(api.token_file))
+    assert "http://HOST:PORT" in failure(*words, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", b""]
+)
+def test_a_stranger_on_that_port_is_said(
+    api: Running, capsys: pytest.CaptureFixture[str], answer: bytes
+) -> None:
+    """Something else listens there: no stack trace."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        text = failure("boot", "list", "--server", url, "--token-file", str(api.token_file), capsys=capsys)
+        thread.join(20)
+    assert url in text
+
+
+def test_names_with_odd_characters_stay_in_their_place(verb: Verb) -> None:
+    """A slash in a name reaches the server as part of the name."""
+    assert "there is no such machine" in verb("node", "show", "../boots", status=1)
+    assert "there is no such machine" in verb("node", "show", "a b?c#d", status=1)
+
+
+def test_client_verbs_import_nothing_heavy(api: Running) -> None:
+    """They start fast: no aiohttp, no pydantic, no YAML."""
+    script = (
+        "import sys; from netboot.cli import main; status = main(sys.argv[1:]); "
+        "print(status, sorted({'aiohttp', 'pydantic', 'yaml', 'asyncio'} & set(sys.modules)))"
+    )
+    words = ["boot", "list", "--server", api.url, "--token-file", str(api.token_file)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_table_is_as_wide_as_its_cells() -> None:
+    """Heads in capitals, no blanks at line ends."""
+    text = table([{"a": "long value", "b": None}], [("a", lambda x: x["a"]), ("b", lambda x: x["b"])])
+    assert text == "A           B\nlong value  -"
+
+
+def test_values_are_written_for_people() -> None:
+    """Cells, durations and sizes."""
+    assert [cell(v) for v in (None, [], "", True, ["a", 1], "x\ny")] == ["-", "-", "-", "yes", "a,1", r"x\ny"]
+    assert [duration(s) for s in (-1, 5.04, 65, 7260)] == ["0.0 s", "5.0 s", "1 min 5 s", "2 h 1 min"]
+    assert [size(n) for n in (512, 5 << 20)] == ["0.5 KiB", "5.0 MiB"]
+    assert facts({"a": 1, "long": {"b": None}}) == "a     1\nlong\n  b  -"
+
+
+def test_no_answer_is_an_error_of_ours(tmp_path: Path) -> None:
+    """For who uses the client as a library."""
+    (tmp_path / "token").write_text("x" * 40)
+    with pytest.raises(NetbootError):
+        Client("http://127.0.0.1:1", tmp_path / "token").items("boots")

@@ -1,0 +1,202 @@
+"""Who the API answers: Host names of ours, tokens that we know; everybody else learns nothing."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from netboot.errors import StartError
+from netboot.web.api import ensure_admin_token
+from netboot.web.api.guard import OPEN_PATHS, host_name, known_token, own_names, token_sha256
+from tests.web.api.world import TOKEN, World, client_of
+
+CLOSED = (
+    "/api/v1/boots", "/api/v1/boots/b1", "/api/v1/nodes", "/api/v1/nodes/n1", "/api/v1/leases",
+    "/api/v1/pools", "/api/v1/clusters", "/api/v1/images", "/api/v1/events", "/api/openapi.json", "/metrics",
+    "/nowhere",
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A fresh one."""
+    return World(tmp_path)
+
+
+@pytest.mark.parametrize("path", CLOSED)
+async def test_nothing_is_told_without_a_token(world: World, path: str) -> None:
+    """On loopback either: 401 with the remedy, for what exists and for what does not."""
+    await world.machines_boot()
+    async with client_of(world, token=None) as client:
+        answer = await client.get(path)
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        body = await answer.json()
+        assert "admin.token" in body["remedy"] and "n1" not in body["reason"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Bearer wrong", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}",
+     f"Bearer {token_sha256(TOKEN)}"],
+)  # fmt: skip
+async def test_only_the_whole_token_opens(world: World, header: str) -> None:
+    """As a bearer, complete; its hash is no token."""
+    async with client_of(world, token=None) as client:
+        answer = await client.get("/api/v1/boots", headers={"Authorization": header})
+        assert answer.status == 401
+    assert world.journal.counters["api_unauthorized"] == 1
+
+
+async def test_every_known_token_opens(world: World) -> None:
+    """Any of several, with the scheme in any case."""
+    async with client_of(world, token=None) as client:
+        for header in (f"Bearer {TOKEN}", f"bearer {TOKEN}", "Bearer " + "x" * 40):
+            answer = await client.get("/api/v1/boots", headers={"Authorization": header})
+            assert answer.status == 200
+
+
+def test_a_token_is_compared_with_every_known_one() -> None:
+    """The first match does not end the comparison, and none is known where there are none."""
+    asked = []
+
+    class Known(list[str]):
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            for one in (token_sha256("a"), token_sha256("b")):
+                asked.append(one)
+                yield one
+
+    assert known_token("Bearer a", Known())
+    assert len(asked) == 2
+    assert not known_token("Bearer a", ())
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.5", "[::2]:8443", ""])
+@pytest.mark.parametrize("path", ["/api/v1/boots", "/", "/healthz"])
+async def test_a_foreign_host_gets_421(world: World, host: str, path: str) -> None:
+    """With the right token too, and on the page: a rebound name must not reach us through a browser."""
+    async with client_of(world) as client:
+        answer = await client.get(path, headers={"Host": host})
+        assert answer.status == 421
+        assert "server.api.names" in (await answer.json())["remedy"]
+    assert world.journal.counters["api_foreign_host"] == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.1:8443", "localhost:9000", "LOCALHOST", "[::1]:8443", "netboot.example.org"],
+)
+async def test_our_own_names_are_answered(world: World, host: str) -> None:
+    """With any port: a tunnel has its own."""
+    async with client_of(world) as client:
+        answer = await client.get("/api/v1/boots", headers={"Host": host})
+        assert answer.status == 200
+
+
+async def test_the_address_of_the_connection_is_ours(world: World) -> None:
+    """Where the listener is bound to every address."""
+    async with client_of(world, listen="0.0.0.0", names=()) as client:
+        assert (await client.get("/api/v1/boots")).status == 200
+        assert (await client.get("/api/v1/boots", headers={"Host": "10.9.9.9"})).status == 421
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("A.example:80", "a.example"), ("[fe80::1]:80", "fe80::1"), ("a", "a"), ("", ""), ("[", "")],
+)
+def test_a_host_header_is_read(header: str, name: str) -> None:
+    """Name without port and brackets, whatever is sent."""
+    assert host_name(header) == name
+
+
+def test_a_public_listener_has_no_loopback_names() -> None:
+    """Only what is declared and its own address."""
+    assert own_names("10.0.0.1", ["Netboot.Example"]) == {"10.0.0.1", "netboot.example"}
+
+
+async def test_health_words_need_no_token_and_tell_nothing(world: World) -> None:
+    """healthz: we answer; readyz: machines are answered."""
+    async with client_of(world, token=None) as client:
+        for path, text in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+            answer = await client.get(path)
+            assert (answer.status, await answer.text()) == (200, text)
+        world.ready = False
+        answer = await client.get("/readyz")
+        assert (answer.status, await answer.text()) == (503, "not ready\n")
+
+
+@pytest.mark.parametrize("path", sorted(OPEN_PATHS))
+async def test_every_answer_is_guarded_by_its_headers(world: World, path: str) -> None:
+    """No script but ours, no frame, no cache, no guessing of types, no version of the server."""
+    async with client_of(world, token=None) as client:
+        headers = (await client.get(path)).headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Server"] == "netboot"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_nothing_can_be_changed(world: World, method: str) -> None:
+    """405 as JSON, naming what is allowed."""
+    async with client_of(world) as client:
+        answer = await client.request(method, "/api/v1/boots")
+        assert answer.status == 405
+        assert "GET" in answer.headers["Allow"] and "GET" in (await answer.json())["remedy"]
+
+
+async def test_an_error_of_our_own_tells_a_stranger_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """500 without the exception's text; the log has it."""
+
+    def fails() -> None:
+        raise RuntimeError("inner detail")
+
+    async with client_of(world, inventory=fails) as client:
+        answer = await client.get("/api/v1/nodes")
+        assert answer.status == 500
+        assert "inner detail" not in await answer.text()
+    assert "inner detail" in caplog.text
+
+
+# The token's file
+
+
+def test_the_first_start_makes_the_token(tmp_path: Path) -> None:
+    """Mode 0600, random, kept by later starts; only its hash is handed out."""
+    path = tmp_path / "admin.token"
+    digest = ensure_admin_token(path)
+    token = path.read_text().strip()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(token) >= 40 and digest == token_sha256(token)
+    assert ensure_admin_token(path) == digest
+    assert ensure_admin_token(tmp_path / "other.token") != digest
+
+
+def test_a_token_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """With the command that mends it."""
+    path = tmp_path / "admin.token"
+    ensure_admin_token(path)
+    path.chmod(0o640)
+    with pytest.raises(StartError, match="chmod 600"):
+        ensure_admin_token(path)
+
+
+@pytest.mark.parametrize("content", ["", "short\n", "\xff\xfe"])
+def test_a_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None:
+    """An empty token must open nothing."""
+    path = tmp_path / "admin.token"
+    path.write_bytes(content.encode("latin-1"))
+    path.chmod(0o600)
+    with pytest.raises(StartError):
+        ensure_admin_token(path)
+
+
+def test_a_data_dir_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """StartError, for exit status 2."""
+    with pytest.raises(StartError, match="cannot be made"):
+        ensure_admin_token(tmp_path / "nowhere" / "admin.token")
