@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from netboot.cli import Subparsers, add_config, config_paths
-from netboot.config import Config, Examined, examine, here
+from netboot.config import Config, examine, here
 
 
 def register(verbs: Subparsers) -> None:
@@ -26,31 +26,28 @@ def run(args: argparse.Namespace) -> int:
     paths = config_paths(args)
     found = examine(paths)
     problems = [*found.problems]
-    warnings = [*found.warnings]
-    (problems if args.here else warnings).extend(found.absent)
-    if found.config:
-        (problems if args.here else warnings).extend(here.missing_files(found.config))
-        warnings += here.missing_images(found.config)
-        if args.here:
-            problems += here.problems(found.config)
+    warnings = [*found.seen.warnings]
+    (problems if args.here else warnings).extend([*found.absent, *here.missing_files(found.seen)])
+    warnings += here.missing_images(found.seen)
+    if args.here:
+        problems += here.problems(found.seen)
     for problem in problems:
         print(f"error: {problem}")
     for warning in warnings:
         print(f"warning: {warning}")
-    print(summary(paths, found, len(problems), len(warnings)))
+    print(summary(paths, found.seen, len(problems), len(warnings)))
     return 1 if problems else 0
 
 
-def summary(paths: list[str], found: Examined, problems: int, warnings: int) -> str:
+def summary(paths: list[str], seen: Config, problems: int, warnings: int) -> str:
     """The last line: refused or accepted, and how much there is of what."""
     files = ", ".join(paths)
     if problems:
         return f"{files}: refused, {_count(problems, 'problem')}, {_count(warnings, 'warning')}"
-    declared = f", {inventory(found.config)}" if found.config else ""
-    return f"{files}: accepted{declared}, {_count(warnings, 'warning')}"
+    return f"{files}: accepted, {declared(seen)}, {_count(warnings, 'warning')}"
 
 
-def inventory(config: Config) -> str:
+def declared(config: Config) -> str:
     """How much is declared."""
     said = config.inventory
     return ", ".join(

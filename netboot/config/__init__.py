@@ -48,13 +48,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found in the operator's file. `config` is None where there are problems."""
+    """What was found in the operator's file."""
 
-    config: Config | None
+    seen: Config
+    """What could be read: the whole configuration where there are no problems, else what is right of it."""
     problems: tuple[str, ...]
-    warnings: tuple[str, ...]
     absent: tuple[str, ...]
     """Nodes files that are not there: a warning of `check`, a problem for everybody else."""
+
+    @property
+    def config(self) -> Config | None:
+        """The configuration where it is accepted; nodes files may be absent."""
+        return None if self.problems else self.seen
 
 
 def load(paths: Sequence[Path | str]) -> Config:
@@ -63,9 +68,9 @@ def load(paths: Sequence[Path | str]) -> Config:
     Raises ConfigError with every problem in one report.
     """
     found = examine(paths)
-    if found.config is None or found.absent:
+    if found.problems or found.absent:
         raise ConfigError([*found.problems, *found.absent])
-    return found.config
+    return found.seen
 
 
 def examine(paths: Sequence[Path | str]) -> Examined:
@@ -90,9 +95,8 @@ def _examine(paths: list[Path]) -> Examined:
     problems += [*found.problems, *checks.all_problems(facts)]
     warnings = tuple(checks.warnings(facts, found.later))
     files = (*source.files, *found.files)
-    if problems:
-        return Examined(None, report(problems, map(str, files)), warnings, tuple(found.absent))
-    return Examined(_config(root, found, files, warnings), (), warnings, tuple(found.absent))
+    seen = _config(root, found, files, warnings)
+    return Examined(seen, report(problems, map(str, files)), tuple(found.absent))
 
 
 def _config(root: schema.Root, found: _Nodes, files: tuple[Path, ...], warnings: tuple[str, ...]) -> Config:
@@ -141,15 +145,25 @@ class _Nodes:
 
 
 def _named_files(root: schema.Root) -> Iterator[NamedFile]:
-    """Files that the configuration names and that are read later: kubeconfigs, tokens, passwords."""
-    if tokens := root.server.api.tokens_file:
-        yield NamedFile("server.api.tokens_file", tokens)
+    """Files that the configuration names and that are read later: kubeconfigs, TLS, tokens, passwords."""
+    named: list[tuple[str, Path | None]] = [("server.api.tokens_file", root.server.api.tokens_file)]
+    if https := root.server.boot_https:
+        named += _paths("server.boot_https", https, "certificate", "key", "ca")
+    if tls := root.server.api.tls:
+        named += _paths("server.api.tls", tls, "certificate", "key")
+    for name, image in root.images.items():
+        named += _paths(f"images.{name}", image, "public_key")
     for cluster in root.clusters:
-        if cluster.join.kubeconfig:
-            yield NamedFile(f"clusters[{cluster.name}].join.kubeconfig", cluster.join.kubeconfig)
+        at = f"clusters[{cluster.name}].join"
+        named += _paths(
+            at, cluster.join, "kubeconfig", "certificate_key_file", "ca_certificate", "ca_key_file"
+        )
     for pool in root.pools:
         for node in pool.nodes:
-            if node.bmc and node.bmc.password_file:
-                yield NamedFile(
-                    f"pools[{pool.name}].nodes[{node.name}].bmc.password_file", node.bmc.password_file
-                )
+            if node.bmc:
+                named += _paths(f"pools[{pool.name}].nodes[{node.name}].bmc", node.bmc, "password_file")
+    yield from (NamedFile(key, path) for key, path in named if path)
+
+
+def _paths(at: str, entry: schema.Entry, *keys: str) -> list[tuple[str, Path | None]]:
+    return [(f"{at}.{key}", getattr(entry, key)) for key in keys]

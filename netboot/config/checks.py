@@ -114,23 +114,33 @@ def _api(facts: Facts) -> Iterator[Problem]:
 
 
 def _interfaces(facts: Facts) -> Iterator[Problem]:
-    listening = facts.root.server.interfaces
     for index, network in enumerate(facts.root.networks):
         at: RawPath = ("networks", index)
-        if network.interface and network.relayed:
-            what = "relayed: true means that no interface of ours is on it"
-            yield facts.problem((*at, "relayed"), what, "take out relayed or interface")
-        elif (
-            not network.interface
-            and not network.relayed
-            and not facts.wrote("networks", network.name, "interface")
-        ):
+        if network.relayed:
+            yield from _relayed(facts, network, at)
+        elif network.interface:
+            yield from _listened_on(facts, network.interface, (*at, "interface"))
+        elif not facts.wrote("networks", network.name, "interface"):
             yield facts.problem(at, "no interface is named", "write the interface that is on this network")
-        elif network.interface and listening and network.interface not in listening:
-            what = f"{network.interface} is not among server.interfaces: nobody would listen on it"
-            yield facts.problem(
-                (*at, "interface"), what, f"add {network.interface} to server.interfaces, or leave those out"
-            )
+
+
+def _relayed(facts: Facts, network: schema.Network, at: RawPath) -> Iterator[Problem]:
+    if network.interface:
+        what = "relayed: true means that no interface of ours is on it"
+        yield facts.problem((*at, "relayed"), what, "take out relayed or interface")
+        return
+    server = facts.source.tree.get("server")
+    of_server = isinstance(server, dict) and server.get("address") is not None
+    if not of_server and not facts.wrote("networks", network.name, "address"):
+        what = "it is relayed, so no interface tells the address that its nodes reach us at"
+        yield facts.problem(at, what, "write its address, or server.address")
+
+
+def _listened_on(facts: Facts, interface: str, at: RawPath) -> Iterator[Problem]:
+    listening = facts.root.server.interfaces
+    if listening and interface not in listening:
+        what = f"{interface} is not among server.interfaces: nobody would listen on it"
+        yield facts.problem(at, what, f"add {interface} to server.interfaces, or leave those out")
 
 
 def _networks(facts: Facts) -> Iterator[Problem]:

@@ -94,11 +94,11 @@ async def _piece(stream: asyncio.StreamReader) -> Any:
 def _pieces(paths: Sequence[str]) -> Iterator[object]:
     """What the child sends: the problems, or the configuration, its nodes apart, and None at the end."""
     found = examine(paths)
-    if found.config is None or found.absent:
+    if found.problems or found.absent:
         yield (*found.problems, *found.absent)
         return
-    nodes = found.config.inventory.nodes
-    yield replace(found.config, inventory=replace(found.config.inventory, nodes=()))
+    nodes = found.seen.inventory.nodes
+    yield replace(found.seen, inventory=replace(found.seen.inventory, nodes=()))
     for start in range(0, len(nodes), _NODES_PER_PIECE):
         yield list(nodes[start : start + _NODES_PER_PIECE])
     yield None

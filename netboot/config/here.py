@@ -10,8 +10,8 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -116,25 +116,6 @@ def problems(config: Config) -> list[str]:
     return [*found, *_ports(config)]
 
 
-def settled(config: Config) -> Config:
-    """The configuration with every network's `address` filled in: by default its interface's own.
-
-    A relayed network takes the first address of the first interface. Networks without any stay as they are;
-    `problems` names them.
-    """
-    networks = {name: _settled(network, config) for name, network in config.inventory.networks.items()}
-    return replace(config, inventory=replace(config.inventory, networks=networks))
-
-
-def _settled(network: Network, config: Config) -> Network:
-    if network.address is not None:
-        return network
-    names = (network.interface,) if network.interface else config.server.interfaces
-    have = [address for name in names for address in _own(name)]
-    inside = [address for address in have if address in network.subnet]
-    return replace(network, address=next(iter([*inside, *have]), None))
-
-
 def _own(interface: str) -> tuple[IPv4Address, ...]:
     try:
         return net.interface(interface).addresses
@@ -147,23 +128,34 @@ def _interfaces(config: Config) -> Iterator[str]:
     named = dict.fromkeys(
         (*config.server.interfaces, *(n.interface for n in config.inventory.networks.values() if n.interface))
     )
-    ours: set[IPv4Address] = set()
+    ours: dict[str, tuple[IPv4Address, ...]] = {}
     for name in named:
         try:
-            facts = net.interface(name)
+            ours[name] = net.interface(name).addresses
         except StartError as error:
             yield str(error)
-            continue
-        ours.update(facts.addresses)
-        if not facts.addresses:
-            yield f"interface {name} has no IPv4 address; give it one (`ip address add`)"
-    if not ours:
-        return
-    for network in settled(config).inventory.networks.values():
-        if network.address and network.address not in ours:
-            have = ", ".join(map(str, sorted(ours)))
+    yield from (
+        f"interface {name} has no IPv4 address; give it one (`ip address add`)"
+        for name, addresses in ours.items()
+        if not addresses
+    )
+    for network in config.inventory.networks.values():
+        yield from _address(network, ours)
+
+
+def _address(network: Network, ours: Mapping[str, tuple[IPv4Address, ...]]) -> Iterator[str]:
+    """Where a network's nodes shall reach us: an address of this host."""
+    have = sorted({address for addresses in ours.values() for address in addresses})
+    listed = ", ".join(map(str, have))
+    if network.address is not None:
+        if have and network.address not in have:
             what = f"networks[{network.name}].address: {network.address} is not on this host"
-            yield f"{what}; name one of {have}, or add it to an interface"
+            yield f"{what}; name one of {listed}, or add it to an interface"
+        return
+    own = ours.get(network.interface or "")
+    if own is not None and not any(a in network.subnet for a in own):
+        what = f"networks[{network.name}]: {network.interface} has no address in {network.subnet}"
+        yield f"{what}; give it one (`ip address add`), or write the network's address"
 
 
 def _accounts(server: Server) -> Iterator[str]:
@@ -255,17 +247,3 @@ def _taken(kind: socket.SocketKind, host: str, port: int) -> Iterator[str]:
                 f"stop the program that has it (`ss -{'t' if word == 'TCP' else 'u'}lnp sport = :{port}`)"
             )
             yield f"{word} port {port} on {host} cannot be opened: {error.strerror}; {remedy}"
-
-
-def fingerprint(paths: Iterable[Path | str], config: Config) -> frozenset[tuple[str, int, int, int]]:
-    """What changes when one of the files does, or when a directory named by `--config` gains or loses one."""
-    files = {str(path) for path in (*config.files, *map(Path, paths))}
-    return frozenset(_stamp(file) for file in files)
-
-
-def _stamp(file: str) -> tuple[str, int, int, int]:
-    try:
-        facts = Path(file).stat()
-    except OSError:
-        return file, 0, 0, 0
-    return file, facts.st_mtime_ns, facts.st_size, facts.st_ino

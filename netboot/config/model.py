@@ -96,7 +96,7 @@ class Config:
     """Everything the operator's file says, checked. Immutable; a reload makes another one."""
 
     files: tuple[Path, ...]
-    """Every file that was read, `nodes_file`s too: a change of one of them asks for a reload."""
+    """Every file that was read, directories and nodes files too: a change of one asks for a reload."""
     server: Server
     api: Api
     inventory: Inventory

@@ -23,6 +23,7 @@ from netboot.config.reading import explain
 from netboot.model.inventory import Node
 
 MAX_BYTES = 256 << 20
+MAX_COLUMNS = 200
 _PLAIN = frozenset({"name", "macs", "address", "tags", "image"})
 _LISTS = frozenset(
     {"macs", "tags", "boot.quirks", "settings.modules", "settings.kernel_parameters", "settings.taints"}
@@ -207,6 +208,11 @@ def _head(head: Sequence[str]) -> Iterator[Bad]:
     if "macs" not in head:
         yield Bad("the head line has no column macs", "write the keys' names into the first line")
         return
+    if len(head) > MAX_COLUMNS:
+        yield Bad(
+            f"the head line has more than {MAX_COLUMNS} columns", "write what many nodes share into tags"
+        )
+        return
     known = _columns()
     for column in head:
         if head.count(column) > 1:
@@ -214,10 +220,9 @@ def _head(head: Sequence[str]) -> Iterator[Bad]:
         elif column in _NO_CELL or column.startswith(tuple(f"{key}." for key in _NO_CELL)):
             yield Bad(f"{column} does not fit into cells", "write it in a *.jsonl file or in a tag")
         elif column not in known and not (column.startswith(_BY_KEY) and column not in _BY_KEY):
-            near = values.nearest(column, known)
-            yield Bad(
-                f"unknown column {shown(column)}", near or f"take it out; known here: {', '.join(known)}"
-            )
+            listed = ", ".join((*known, *(f"{prefix}NAME" for prefix in _BY_KEY)))
+            remedy = values.nearest(column, known) or f"take it out; known here: {listed}"
+            yield Bad(f"unknown column {shown(column)}", remedy)
 
 
 def _columns() -> tuple[str, ...]:

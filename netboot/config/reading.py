@@ -24,6 +24,7 @@ class Source:
 
     tree: Map
     files: tuple[Path, ...]
+    """The directories that were looked into, and every file that was read, in its order."""
 
     def place(self, path: RawPath) -> Place:
         """The line of the value at a path, or of the nearest mapping that would hold it."""
@@ -71,7 +72,8 @@ def gather(paths: Sequence[Path]) -> tuple[Source, list[Problem]]:
         problems += wrong
         problems += doubled(top)
         tree = merged(tree, top) if number else top
-    return Source(tree, tuple(files)), problems
+    directories = [path for path in paths if path.is_dir()]
+    return Source(tree, (*directories, *files)), problems
 
 
 def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:

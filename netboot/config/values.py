@@ -22,9 +22,9 @@ from netboot.model.machine import Mac
 MAX_SECONDS = 0xFFFFFFFE
 """The longest time that a DHCP lease can tell; one more means infinite (RFC 2131 3.3)."""
 
-_DURATION = re.compile(r"(?:(\d{1,7})d)?(?:(\d{1,7})h)?(?:(\d{1,9})m)?(?:(\d{1,10})s)?")
-_RATE = re.compile(r"([1-9]\d{0,8})/([smh])")
-_BANDWIDTH = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([kKMGT]?)bit")
+_DURATION = re.compile(r"(?:([0-9]{1,7})d)?(?:([0-9]{1,7})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,10})s)?")
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
+_BANDWIDTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kKMGT]?)bit")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")
@@ -291,7 +291,8 @@ def listen(value: object) -> tuple[str, int]:
     plain = text(value)
     host, _, port = plain.rpartition(":")
     try:
-        address = ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+        bracketed = host.startswith("[") and host.endswith("]")
+        address = IPv6Address(host[1:-1]) if bracketed else IPv4Address(host)
         if not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65535:
             raise ValueError
     except ValueError:

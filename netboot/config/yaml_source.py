@@ -236,7 +236,7 @@ class _Composer:
 def _scalar(event: Any) -> object:
     """What a scalar means; quoted and block scalars are always text."""
     text: str = event.value
-    if not event.implicit[0]:
+    if event.tag is not None or not event.implicit[0]:
         return text
     if text in _CONSTANTS:
         return _CONSTANTS[text]
