@@ -231,6 +231,27 @@ def test_a_wrong_address_is_refused_at_once(link: Link) -> None:
     assert nak.kind is Kind.NAK
 
 
+RELAY = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.77.0.2", 67)); s.settimeout(10)
+s.sendto(bytes.fromhex(sys.argv[1]), ("10.77.0.1", 67))
+data, source = s.recvfrom(2000)
+print(data.hex(), source[0], source[1])
+"""
+
+
+def test_a_relay_agent_gets_its_clients_answer_by_unicast(link: Link) -> None:
+    """At giaddr, port 67, from our address and port, with its option 82 as the last one."""
+    run("ip", "-n", link.client, "addr", "add", "10.77.0.2/16", "dev", "vc")
+    relayed = discover(STRANGER, {82: b"\x01\x03ge1"}, giaddr="10.77.0.2")
+    said = link.as_client(sys.executable, "-c", RELAY, encode(relayed).hex())
+    payload, source, port = said.split()
+    offer = decode(bytes.fromhex(payload))
+    assert (offer.kind, source, port) == (Kind.OFFER, "10.77.0.1", "67")
+    assert list(offer.options.items())[-1] == (82, b"\x01\x03ge1")
+
+
 def test_the_server_survives_junk(link: Link) -> None:
     """Datagrams that are no DHCP are counted, logged once, and the next client is served."""
     junk = "import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.setsockopt(1,6,1)\n"
