@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +101,19 @@ class Appliance:
         """The administrator's token that the first start made."""
         return (self.data_dir / "admin.token").read_text().strip()
 
-    def request(self, method: str, path: str, body: Any = None, *, token: bool = True) -> tuple[int, str]:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """One request to the API listener: status and body."""
         connection = http.client.HTTPConnection(*API, timeout=15)
         connection.sock = self.lab.connect(*API)
-        headers = {"Host": f"{API[0]}:{API[1]}"}
+        headers = {"Host": f"{API[0]}:{API[1]}", **(headers or {})}
         if token and (self.data_dir / "admin.token").exists():
             headers["Authorization"] = f"Bearer {self.token()}"
         if body is not None:
