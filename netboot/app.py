@@ -190,8 +190,7 @@ class App:
         try:
             await self._clusters.update(self._inventory.clusters.values())
             await self._boots.start()
-            self._resume()
-            await self._kubeadm.start()
+            self._resume(await self._kubeadm.start())
             await self._serve()
         finally:
             await self._boots.flush()
@@ -238,10 +237,10 @@ class App:
         if cluster is not None and cluster.join.method != "none":
             self._kubeadm.observe(boot.cluster, boot.node)
 
-    def _resume(self) -> None:
-        """Follow the joins that were under way when the daemon ended."""
+    def _resume(self, given: frozenset[str]) -> None:
+        """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""
         for boot in self._boots.all(limit=Boots.LIMIT):
-            if boot.state == "booting" and boot.step("config") and boot.step("join"):
+            if boot.state == "booting" and (boot.id in given or (boot.step("config") and boot.step("join"))):
                 self._joining.resume(boot)
 
     def _alarm(self, request: JoinRequest, text: str) -> None:

@@ -51,6 +51,41 @@ class Sabotage:
 
 SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
+        "no credential before cluster-info is signed by this very token: skip the signature check",
+        "netboot/join/kubeadm.py",
+        "if tokens.signs(jws, info.kubeconfig, token):",
+        "if jws:",
+        "tests/join/test_kubeadm.py::test_r5_a_wrong_signature_is_withheld_for_good",
+    ),
+    Sabotage(
+        "no node is sent to a cluster with another authority: skip the comparison",
+        "netboot/join/kubeadm.py",
+        "if not set(shown) <= set(pinned):",
+        "if False:",
+        "tests/join/test_kubeadm.py::test_r14_the_authority_is_pinned_and_compared",
+    ),
+    Sabotage(
+        "an impostor of a living machine gets nothing: take a renewed Lease for a dead one",
+        "netboot/join/presence.py",
+        "            return Living()",
+        "            return Gone()",
+        "tests/join/test_kubeadm.py::test_r19_an_impostor_is_withheld_for_good_and_reported",
+    ),
+    Sabotage(
+        "a token is deleted as soon as its node is registered: forget to take it back",
+        "netboot/fleet/joining.py",
+        "            self._to_revoke.put_nowait(seen.boot_id)",
+        "            pass",
+        "tests/fleet/test_joining.py::test_a_join_is_followed_to_ready",
+    ),
+    Sabotage(
+        "a token's id is recorded before it is created: record nothing",
+        "netboot/join/kubeadm.py",
+        "            await self._store.record_token(record)",
+        "            pass",
+        "tests/join/test_kubeadm.py::test_r10_a_post_whose_answer_was_lost_is_taken_back",
+    ),
+    Sabotage(
         "a script with its seed goes to the leased address and MAC only: ignore the source address",
         "netboot/web/boot.py",
         "if lease is None or lease.mac != mac or not self._held(lease, boot):",

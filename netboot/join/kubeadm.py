@@ -88,9 +88,14 @@ class KubeadmJoin:
         """A boot of this node opened just now (R19): begin to look at its Lease."""
         self._presence.observe(cluster, node)
 
-    async def start(self) -> None:
-        """Take back what earlier runs left behind: the tokens that we recorded ourselves (R10)."""
-        self._due = {_key(record): record for record in await self._store.tokens()}
+    async def start(self) -> frozenset[str]:
+        """Take back what earlier runs left behind: the tokens that we recorded ourselves (R10).
+
+        Returns the boots that they were made for: some of those may be joining at this moment.
+        """
+        records = await self._store.tokens()
+        self._due = {_key(record): record for record in records}
+        return frozenset(record.boot_id for record in records)
 
     async def run(self) -> None:
         """Look at Leases, and delete what could not be deleted at once, for ever."""

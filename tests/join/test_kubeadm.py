@@ -172,7 +172,7 @@ async def test_r10_a_start_deletes_what_was_recorded_and_lists_nothing(asking: A
     await asking.method().material(asking.request(), time.time())
     await asking.store.record_token(TokenRecord("nnnnnn", "boot-9", "blue", "", time.time()))
     after_restart = asking.method()
-    await after_restart.start()
+    assert await after_restart.start() == {"boot-1", "boot-9"}
     await after_restart.sweep()
     assert set(kube.tokens()) == {"zzzzzz"} and not await asking.store.tokens()
     asked = [r for r in kube.api.requests if "/secrets" in r["path"]]
@@ -194,7 +194,7 @@ async def test_r10_what_cannot_be_deleted_now_is_deleted_later(asking: Asking, k
 async def test_r10_a_post_whose_answer_was_lost_is_taken_back(
     asking: Asking, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The id was recorded before the POST, so that its Secret can be found."""
+    """The id was recorded before the POST, so that its Secret is found even after a crash."""
     api = asking.clients.api("blue")
     create = api.create_token
 
@@ -207,7 +207,9 @@ async def test_r10_a_post_whose_answer_was_lost_is_taken_back(
     with pytest.raises(JoinWithheld, match="the connection broke"):
         await method.material(asking.request(), time.time())
     assert len(kube.tokens()) == 1
-    await method.sweep()
+    after_restart = asking.method()
+    await after_restart.start()
+    await after_restart.sweep()
     assert not kube.tokens()
 
 

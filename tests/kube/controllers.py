@@ -1,4 +1,4 @@
-"""What the controller-manager does beside the API: signs, cleans tokens, issues certificates, watches nodes."""
+"""What the controller-manager does beside the API: signs, cleans, issues certificates, watches nodes."""
 
 from __future__ import annotations
 
