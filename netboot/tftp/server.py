@@ -237,8 +237,15 @@ class Server:
         signal.signal(signal.SIGTERM, self._terminate)
         next_tick = time.monotonic() + TICK
         while not (self._draining and not self._transfers):
-            for fd, events in self._epoll.poll(self._timeout(next_tick)):
-                self._event(fd, events)
+            others = []
+            for fd, _ in self._epoll.poll(self._timeout(next_tick)):
+                running = self._transfers.get(fd)
+                if running is not None:
+                    self._heard(running)
+                else:
+                    others.append(fd)
+            for fd in others:  # last: a client's old transfer ends before its new one is counted
+                self._event(fd)
             now = time.monotonic()
             self._expire(now)
             if now >= next_tick:
@@ -257,10 +264,8 @@ class Server:
         first = min(next_tick, self._timers[0][0]) if self._timers else next_tick
         return max(0.0, first - time.monotonic())
 
-    def _event(self, fd: int, events: int) -> None:
-        if running := self._transfers.get(fd):
-            self._heard(running)
-        elif listener := self._listeners.get(fd):
+    def _event(self, fd: int) -> None:
+        if listener := self._listeners.get(fd):
             self._asked(listener)
         elif fd == self._line.fileno():
             self._hear()
@@ -461,14 +466,21 @@ class Server:
         except OSError:
             self._gone(running)
             return
+        number = wire.ack_number(datagram)
+        if number is None:
+            self._heard_other(running, datagram)
+            return
+        action = running.machine.ack(number, time.monotonic())
+        if action is not None:
+            self._do(running, action)
+
+    def _heard_other(self, running: _Running, datagram: bytes) -> None:
         try:
             packet = wire.parse(datagram)
         except MalformedPacket:
             return  # from this client's port, but no word of TFTP: as if it had not come
-        if isinstance(packet, wire.Ack):
-            action = running.machine.ack(packet.number, time.monotonic())
-            if action is not None:
-                self._do(running, action)
+        if isinstance(packet, wire.Ack) and (action := running.machine.ack(packet.number, time.monotonic())):
+            self._do(running, action)
         elif isinstance(packet, wire.Error):
             self._aborted(running, packet)
 
@@ -486,7 +498,7 @@ class Server:
     def _do(self, running: _Running, action: Action) -> None:
         try:
             if isinstance(action, Send):
-                self._send(running, running.source.datagrams(action.first, action.count))
+                self._send(running, running.source.datagrams(action.first, action.blocks))
             elif isinstance(action, End):
                 self._end(running, action.error)
             else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_WINDOW: Final = 64
 MIN_BLKSIZE: Final = 8
@@ -40,12 +40,11 @@ class Negotiated:
     answer: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send `count` blocks beginning with `first` (counted from 1, not wrapped)."""
+class Send(NamedTuple):
+    """Send this many `blocks` beginning with block `first` (counted from 1, not wrapped)."""
 
     first: int
-    count: int
+    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,8 @@ class Transfer:
 
     __slots__ = (
         "_acked", "_back_off", "_fresh", "_last_progress", "_longest", "_oack_pending", "_repeated",
-        "_round_trip", "_sent", "_sent_at", "_silence", "_started", "blocks", "due", "negotiated", "size",
+        "_round_trip", "_sent", "_sent_at", "_silence", "_started", "_windowsize", "blocks", "due",
+        "negotiated", "size",
     )  # fmt: skip
 
     def __init__(self, size: int, negotiated: Negotiated) -> None:
@@ -107,6 +107,7 @@ class Transfer:
         self.due = 0.0
         self._acked = 0
         self._sent = 0
+        self._windowsize = negotiated.windowsize
         self._oack_pending = bool(negotiated.answer)
         self._round_trip: float | None = None
         self._back_off = FIRST_TIMEOUT
@@ -138,25 +139,29 @@ class Transfer:
 
     def ack(self, number: int, now: float) -> Action | None:
         """The client acknowledges block `number` (16 bits); None: nothing is to be sent."""
-        if now - self._started > MAX_TIME:
-            return End(f"not complete after {MAX_TIME:.0f} s")
         if self._oack_pending:
-            if number != 0:
-                return None
-            self._oack_pending = False
-            self._progress(now)
-            return self._window(now)
+            return self._begin(number, now)
         step = (number - self._acked) & 0xFFFF
         if step == 0:
             return self._repeated_ack(now)
         if step > self._sent - self._acked:
             return None  # an old one that was late, or a number that we never sent
-        whole = self._acked + step == self._sent
-        self._acked += step
+        if now - self._started > MAX_TIME:
+            return End(f"not complete after {MAX_TIME:.0f} s")
+        acked = self._acked = self._acked + step
+        whole = acked == self._sent
         self._progress(now, measured=whole)
-        if self._acked >= self.blocks:
+        if acked >= self.blocks:
             return COMPLETE
         return self._window(now, fresh=whole)
+
+    def _begin(self, number: int, now: float) -> Action | None:
+        """The answer to our OACK is ACK 0; anything else is none."""
+        if number != 0:
+            return None
+        self._oack_pending = False
+        self._progress(now)
+        return self._window(now)
 
     def expire(self, now: float) -> Action:
         """Nothing came until `due`: send again more slowly, or give up."""
@@ -175,35 +180,38 @@ class Transfer:
     def _repeated_ack(self, now: float) -> Action | None:
         """In lockstep a repeated ACK means nothing. With windows it says that the first block was lost:
         answered once per progress, and only when it can be an answer to what was sent last."""
-        lost = self.negotiated.windowsize > 1 and not self._repeated and self._sent > self._acked
+        lost = self._windowsize > 1 and not self._repeated and self._sent > self._acked
         if not lost or self._round_trip is None or now - self._sent_at < self._round_trip:
             return None
         self._repeated = True
         return self._again(now)
 
     def _progress(self, now: float, *, measured: bool = True) -> None:
-        if measured and self._fresh:
-            trip = now - self._sent_at
-            self._round_trip = trip if self._round_trip is None else 0.75 * self._round_trip + 0.25 * trip
         self._last_progress = now
         self._repeated = False
-        if self._round_trip is not None:
+        if measured and self._fresh:
+            trip, known = now - self._sent_at, self._round_trip
+            trip = self._round_trip = trip if known is None else 0.75 * known + 0.25 * trip
+            wait = 4 * trip
+            self._back_off = SHORTEST_TIMEOUT if wait < SHORTEST_TIMEOUT else min(wait, self._longest)
+        elif self._round_trip is not None:
             self._back_off = min(max(SHORTEST_TIMEOUT, 4 * self._round_trip), self._longest)
 
     def _window(self, now: float, *, fresh: bool = True) -> Send:
-        first = self._acked + 1
-        count = min(self.negotiated.windowsize, self.blocks - self._acked)
-        self._sent = max(self._sent, self._acked + count)
-        self._mark(now, fresh=fresh)
-        return Send(first, count)
-
-    def _again(self, now: float) -> Action:
-        if self._oack_pending:
-            self._mark(now, fresh=self._sent_at == 0.0)
-            return SEND_OACK
-        return self._window(now, fresh=False)
-
-    def _mark(self, now: float, *, fresh: bool) -> None:
+        acked, count = self._acked, self._windowsize
+        if count > self.blocks - acked:
+            count = self.blocks - acked
+        if acked + count > self._sent:
+            self._sent = acked + count
         self._sent_at = now
         self._fresh = fresh
         self.due = now + self._back_off
+        return Send(acked + 1, count)
+
+    def _again(self, now: float) -> Action:
+        if self._oack_pending:
+            self._fresh = now == self._started  # one that was sent again measures nothing
+            self._sent_at = now
+            self.due = now + self._back_off
+            return SEND_OACK
+        return self._window(now, fresh=False)

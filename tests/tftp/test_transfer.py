@@ -226,8 +226,8 @@ def test_every_file_arrives_over_a_network_that_loses_doubles_and_reorders(
             assert action == COMPLETE, action
             done = True
         elif isinstance(action, Send):
-            assert 1 <= action.first <= action.first + action.count - 1 <= machine.blocks
-            for block in range(action.first, action.first + action.count):
+            assert 1 <= action.first <= action.first + action.blocks - 1 <= machine.blocks
+            for block in range(action.first, action.first + action.blocks):
                 put("data", block)
 
     act(machine.start(now))
