@@ -29,7 +29,7 @@ from netboot.web.api.openapi import Route
 MOST = 100_000
 STREAMS = 32
 """Live streams at the same time."""
-PING = 15.0
+PING = 15
 """Seconds between signs of life on a silent stream."""
 
 _PAGE = {
@@ -241,10 +241,15 @@ class Views:
         return response
 
     async def _next(self, queue: asyncio.Queue[Topic], mac: Mac | None) -> bytes:
-        """All that is waiting, as events; a comment where nothing came for `PING` seconds."""
-        try:
-            waiting = [await asyncio.wait_for(queue.get(), min(PING, 1.0))]
-        except TimeoutError:
+        """All that is waiting, as events; a comment where nothing came for `PING` seconds, or at the end."""
+        for _ in range(PING):
+            try:
+                waiting = [await asyncio.wait_for(queue.get(), 1.0)]
+                break
+            except TimeoutError:
+                if self._ending.is_set():
+                    return b":\n\n"
+        else:
             return b":\n\n"
         while not queue.empty() and len(waiting) < 100:
             waiting.append(queue.get_nowait())
