@@ -73,6 +73,15 @@ class Boots:
             self._file(boot)
             if boot.ended is None:
                 self._heard[boot.id] = now
+        await self._learn_claims([i for i in self._heard if not self._boots[i].claimed])
+
+    async def _learn_claims(self, boot_ids: list[str]) -> None:
+        """A key that was burnt right before a kill: the claim is on disk, the boot's last second is not."""
+        claims = await asyncio.gather(*(self._store.claim_of(boot_id) for boot_id in boot_ids))
+        for claim in claims:
+            if claim is not None:
+                self.step(claim.boot_id, "claim", at=claim.claimed)
+                self.annotate(claim.boot_id, claimed=True, address=claim.address)
 
     async def run(self) -> None:
         """Watch for stalls and write what changed, each half second, for ever."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 
 import pytest
 
 from netboot.boot.stall import BOOT_LIFE
 from netboot.errors import StoreError
 from netboot.events import Boots, Journal, boot_id
-from netboot.model.boot import REOPEN_AFTER, STEPS, Boot, Step
+from netboot.model.boot import REOPEN_AFTER, STEPS, Boot, Claim, Step
 from netboot.model.machine import Mac
 from netboot.store.memory import MemoryStore
 
@@ -326,6 +327,17 @@ def test_our_own_downtime_is_nobodys_silence(world: World) -> None:
 
 
 # The store
+
+
+async def test_a_key_that_was_burnt_right_before_a_kill_is_known_again(world: World) -> None:
+    """The claim is on disk, the boot's last second is not: the next DISCOVER must open a new boot."""
+    world.discover()
+    await world.boots.flush()
+    await world.disk.burn(Claim("b1", IPv4Address("10.0.0.5"), "aa", "CERTIFICATE", "bb", 1000.0))
+    world.boots = Boots(world.disk, world.journal, world.clock, world.new_id)
+    await world.boots.start()
+    assert world.boot("b1").claimed and world.boot("b1").step("claim")
+    assert world.discover().id == "b2"
 
 
 async def test_changes_are_written_in_batches(world: World) -> None:
