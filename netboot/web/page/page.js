@@ -95,7 +95,7 @@ function make(id) {
   const card = at("card").content.firstElementChild.cloneNode(true);
   for (const step of STEPS) {
     const item = document.createElement("li");
-    item.textContent = step.replace("_", " ");
+    item.textContent = step.replace("_script", "");
     item.title = step;
     card.querySelector(".line").append(item);
   }
