@@ -28,7 +28,7 @@ from netboot.cluster.client import ClusterClients
 from netboot.config import Config, Limit
 from netboot.config.child import load_in_child
 from netboot.dhcp.server import DhcpServer
-from netboot.errors import ConfigError, NetbootError, StartError
+from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
 from netboot.fleet.joining import Joining
 from netboot.join import JoinRequest
@@ -74,7 +74,10 @@ def serve(paths: Sequence[Path | str]) -> int:
 
 
 async def _live(config: Config, inventory: Inventory, bound: Bound, paths: Sequence[Path | str]) -> None:
-    store = await SqliteStore.open(config.server.data_dir / "netboot.db")
+    try:
+        store = await SqliteStore.open(config.server.data_dir / "netboot.db")
+    except StoreError as error:
+        raise StartError("what is remembered cannot be opened", str(error)) from error
     try:
         await App(config, inventory, bound, paths, store).run()
     finally:
