@@ -78,14 +78,18 @@ def label_key(value: object) -> str:
     prefix, slash, _ = key.rpartition("/")
     if not slash or key in _KUBELET_MAY:
         return key
-    if prefix == "node-role.kubernetes.io" or prefix.endswith(".node-role.kubernetes.io"):
+    if _within(prefix, "node-role.kubernetes.io"):
         what = f"a kubelet may not set the label {shown(key)} on itself and would stop"
         raise Bad(what, "use a label under a domain of yours; roles are set with `kubectl label node`")
-    own = [d for d in ("kubernetes.io", "k8s.io") if prefix == d or prefix.endswith("." + d)]
-    if not own or prefix.endswith(("kubelet.kubernetes.io", "node.kubernetes.io")):
+    of_kubernetes = _within(prefix, "kubernetes.io", "k8s.io")
+    if not of_kubernetes or _within(prefix, "kubelet.kubernetes.io", "node.kubernetes.io"):
         return key
     what = f"a kubelet may not set the label {shown(key)} of Kubernetes' own on itself and would stop"
     raise Bad(what, "use a label under a domain of yours")
+
+
+def _within(domain: str, *above: str) -> bool:
+    return any(domain == each or domain.endswith(f".{each}") for each in above)
 
 
 def label_value(value: object) -> str:

@@ -50,6 +50,11 @@ class NotYet(Later):
     what: str = ""
     remedy: str = ""
 
+    @property
+    def chosen(self) -> bool:
+        """Whether some values of the key work and others do not yet."""
+        return any(isinstance(value, str) and value != "unlimited" for value in self.harmless)
+
 
 class Entry(BaseModel):
     """A mapping of the file. Unknown keys are refused; a key without a value takes its default back."""
@@ -292,7 +297,7 @@ class NodeActions(Entry):
     taints: Annotated[Flag, Later((False,))] = False
     cordon: Annotated[Flag, Later((False,))] = False
     drain: Annotated[Flag, Later((False,))] = False
-    mark_unknown: Annotated[Flag, Later((False,))] = False
+    mark_unknown: Flag = True
     delete: Annotated[Flag, Later((False,))] = False
 
 

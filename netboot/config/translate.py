@@ -90,7 +90,7 @@ def _cluster(said: schema.Cluster) -> Cluster:
         cri_socket=said.join.cri_socket,
         ignore_preflight=said.join.ignore_preflight,
     )
-    return Cluster(said.name, said.endpoint, said.image, said.tags, join)
+    return Cluster(said.name, said.endpoint, said.image, said.tags, join, said.node_actions.mark_unknown)
 
 
 def _pool(said: schema.Pool) -> Pool:

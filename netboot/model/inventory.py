@@ -84,6 +84,8 @@ class Cluster:
     """NAME, or NAME@sha256:HEX for one generation."""
     tags: tuple[str, ...] = ()
     join: JoinSettings = JoinSettings()
+    mark_unknown: bool = True
+    """Whether the Node object of a machine that came back may be set to Unknown, so that it may join at once."""
 
 
 @dataclass(frozen=True, slots=True)

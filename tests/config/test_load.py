@@ -5,17 +5,14 @@ import pickle
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netboot.config import UNLIMITED, Config, Rate, examine, load
-from netboot.config.problems import Bad
-from netboot.config.values import bandwidth, duration, limit, listen, rate
+from netboot.config import Config, Rate, examine, load
 from netboot.errors import ConfigError
-from netboot.model.inventory import INFINITE, AddressRange, Assignment, BootOverride
+from netboot.model.inventory import AddressRange, Assignment
 from netboot.model.machine import Client, Mac
-from netboot.model.settings import File, Mount, Taint, Unit
+from netboot.model.settings import File, Taint
 
 DATA = Path(__file__).parent.parent / "data" / "config"
 ROOT = DATA.parent.parent.parent
@@ -119,24 +116,6 @@ def test_a_second_file_moves_the_example_to_another_network(tmp_path: Path) -> N
     assert config.files == (ROOT / "config" / "netboot.yaml", lab)
 
 
-def test_a_directory_stands_for_its_yaml_files_in_the_order_of_their_names(tmp_path: Path) -> None:
-    """Other files, hidden files and folders in it are left alone."""
-    (tmp_path / "20.yaml").write_text("server: {boot_port: 8080}\n")
-    (tmp_path / "10.yaml").write_text("server: {boot_port: 81, workers: 2}\n")
-    (tmp_path / ".swap.yaml").write_text("broken: [")
-    (tmp_path / "note.txt").write_text("broken: [")
-    (tmp_path / "old.yaml").mkdir()
-    config = load([tmp_path])
-    assert (config.server.boot_port, config.server.workers) == (8080, 2)
-    assert config.files == (tmp_path, tmp_path / "10.yaml", tmp_path / "20.yaml")
-
-
-def test_a_directory_without_files_is_refused(tmp_path: Path) -> None:
-    """An empty folder is a slip, not an empty configuration."""
-    with pytest.raises(ConfigError, match=r"no \*\.yaml is in this directory"):
-        load([tmp_path])
-
-
 def test_yaml_has_no_traps() -> None:
     """An unquoted MAC, modes with a leading zero, texts that YAML 1.1 would take for something else."""
     config = load([DATA / "no-traps.yaml"])
@@ -159,73 +138,6 @@ def test_yaml_has_no_traps() -> None:
     }
     assert found.sysctls == {"kernel.panic": "010"}
     assert found.kernel_parameters == ("12:30", "0x10")
-
-
-def test_every_setting_of_a_tag_arrives(tmp_path: Path) -> None:
-    """Each key of a tag has its place in the model."""
-    text = (
-        "tags:\n  t:\n"
-        "    timezone: UTC\n"
-        "    ssh_authorized_keys: ["
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHuBcUkWlAlJ/IAY4S98bNQKjoC40C6T/StQuLbsglqR a@b]\n"
-        "    root_password_hash: $6$exampleexample$I0tbDFnPmwOiz5XK\n"
-        "    sysctls: {net.ipv4.ip_forward: 1}\n"
-        "    modules: [overlay, overlay]\n"
-        "    kernel_parameters: [quiet]\n"
-        "    kubelet_args: {fail-swap-on: false, v: 2}\n"
-        "    mounts:\n    - {what: tmpfs, where: /a, type: tmpfs}\n"
-        "    - {what: tmpfs, where: /a, type: tmpfs, options: ro}\n"
-        "    labels: {a: b, c/d: ''}\n"
-        "    taints: ['a=b:NoSchedule', 'a:NoExecute', 'a=c:NoSchedule']\n"
-        "    debug_shell: false\n"
-        "    network_script: 'exit 0'\n"
-        "    files: {/etc/motd: {content: hi}}\n"
-        "    units: {a.service: {content: '[Unit]', enable: true}}\n"
-        "    hosts: {10.0.0.1: [a, b], 'fd00::1': c}\n"
-        "    dhcp_options: {ntp-servers: [10.0.0.1], 26: 9000, forward-on-off: true, 224: 'hex:0a0b'}\n"
-    )
-    tag = said(tmp_path, text).inventory.tags["t"]
-    found = tag.settings
-    assert (found.timezone, found.debug_shell, found.network_script) == ("UTC", False, "exit 0")
-    assert found.root_password_hash == "$6$exampleexample$I0tbDFnPmwOiz5XK"
-    assert found.ssh_authorized_keys[0].endswith(" a@b")
-    assert (found.sysctls, found.modules, found.kernel_parameters) == (
-        {"net.ipv4.ip_forward": "1"},
-        ("overlay",),
-        ("quiet",),
-    )
-    assert found.kubelet_args == {"fail-swap-on": "false", "v": "2"}
-    assert found.mounts == (Mount("tmpfs", "/a", "tmpfs", "ro"),)
-    assert found.labels == {"a": "b", "c/d": ""}
-    assert found.taints == (Taint("a", "c", "NoSchedule"), Taint("a", "", "NoExecute"))
-    assert found.files == {"/etc/motd": File("hi", 0o644, False)}
-    assert found.units == {"a.service": Unit("[Unit]", True)}
-    assert found.hosts == {"10.0.0.1": ("a", "b"), "fd00::1": ("c",)}
-    assert tag.dhcp_options == {42: ("10.0.0.1",), 26: 9000, 19: "true", 224: "hex:0a0b"}
-
-
-def test_a_node_may_override_the_boot_plan_with_its_own_options(tmp_path: Path) -> None:
-    """Boot options are refused everywhere else."""
-    text = (
-        NETWORK + "clusters: [{name: c, endpoint: '10.77.0.1:6443'}]\n"
-        "pools: [{nodes: [{macs: [52-54-00-00-00-01], address: 10.77.0.5, boot: {program: ipxe.efi},"
-        " options: {bootfile-name: x.efi, 66: a}}]}]\n"
-    )
-    (node,) = said(tmp_path, text).inventory.nodes
-    assert node.options == {67: "x.efi", 66: "a"}
-    assert node.boot == BootOverride("ipxe.efi", ())
-
-
-def test_pools_and_nodes_have_defaults_where_there_is_one_choice(tmp_path: Path) -> None:
-    """The only cluster, the only network, a name made of the first MAC."""
-    text = (
-        NETWORK + "clusters: [{name: c, endpoint: '10.77.0.1:6443'}]\n"
-        "pools: [{nodes: [{macs: [52-54-00-00-00-01], address: 10.77.0.5}]}]\n"
-    )
-    inventory = said(tmp_path, text).inventory
-    (pool,) = inventory.pools.values()
-    assert (pool.name, pool.cluster, pool.network) == ("default", "c", "lab")
-    assert inventory.nodes[0].name == "node-525400000001"
 
 
 def test_the_warning_names_each_key_without_effect_once(tmp_path: Path) -> None:
@@ -256,48 +168,6 @@ def test_no_repr_of_a_configuration_shows_a_secret() -> None:
     """A configuration in a traceback or a log gives neither password hash nor file content away."""
     config = load([ROOT / "config" / "netboot.yaml"])
     assert "auths" not in repr(config)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("15m", 900), ("10h30m", 37800), ("1d", 86400), ("1h1m1s", 3661)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    """Hours, minutes and seconds in this order; days too."""
-    assert duration(1, 10**6)(text) == seconds
-
-
-def test_infinite_is_a_duration_where_it_makes_sense() -> None:
-    """A lease may last for ever, a boot lease may not."""
-    assert duration(1, 10, infinite=True)("infinite") == INFINITE
-    with pytest.raises(Bad):
-        duration(1, 10)("infinite")
-
-
-@pytest.mark.parametrize("value", ["", "s", "90", 90, "1.5h", "-1s", "5m5h", True, None, [], "1h ", "١s"])
-def test_what_is_no_duration(value: object) -> None:
-    """Numbers without a unit, units out of order, other digits and other types."""
-    with pytest.raises(Bad):
-        duration(0, 10**6)(value)
-
-
-def test_rates_bandwidths_and_limits() -> None:
-    """Each has `unlimited`, and bits are decimal."""
-    assert rate("60/m") == Rate(60, 60.0)
-    assert rate("60/m").per_second == 1.0
-    assert rate("unlimited") == UNLIMITED
-    assert UNLIMITED.per_second == INFINITE
-    assert bandwidth("8Gbit") == 8e9
-    assert bandwidth("1.5Mbit") == 1.5e6
-    assert bandwidth("unlimited") == INFINITE
-    assert limit("unlimited") == INFINITE
-    assert limit(64) == 64
-
-
-def test_listen_addresses() -> None:
-    """IPv6 in brackets."""
-    assert listen("[::1]:8443") == ("::1", 8443)
-    with pytest.raises(Bad):
-        listen("::1:8443")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
