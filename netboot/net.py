@@ -102,13 +102,15 @@ class Endpoint:
                 return
             yield data, source
 
-    def unicast(self, payload: bytes, to: IPv4Address, port: int, source: IPv4Address) -> None:
-        """Send a plain datagram from our address `source`. Raises OSError."""
-        if source not in self.facts.addresses:  # an address that came later: the kernel chooses
-            self._udp.sendto(payload, (str(to), port))
+    def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
+        """Send a plain datagram to an address written as text, from ours. Raises OSError."""
+        own = self.facts.addresses
+        if (own and source == own[0]) or source not in own:
+            # the kernel's choice anyway, or an address that came later and cannot be pinned
+            self._udp.sendto(payload, (host, port))
             return
         info = struct.pack("@i4s4s", self.facts.index, source.packed, b"\0\0\0\0")
-        self._udp.sendmsg([payload], [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (str(to), port))
+        self._udp.sendmsg([payload], [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (host, port))
 
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address, port: int = 68) -> None:
         """Send to a card whose machine answers no ARP yet; by broadcast where frames are not ours to send.
@@ -123,7 +125,7 @@ class Endpoint:
 
     def _send(self, payload: bytes, mac: bytes, to: IPv4Address, source: IPv4Address, port: int) -> None:
         if self._packet is None or self.facts.mac is None:
-            self.unicast(payload, _BROADCAST, port, source)
+            self.unicast(payload, str(_BROADCAST), port, source)
             return
         self._id = (self._id + 1) & 0xFFFF
         datagram = ipv4_udp(payload, int(source), 67, int(to), port, self._id)

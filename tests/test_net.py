@@ -95,13 +95,25 @@ def test_without_the_right_to_send_frames_everybody_is_told() -> None:
     udp = Recorder()
     net.Endpoint(FACTS, udp, None).frame(b"x", Mac("52:54:00:00:00:09"), TO, SOURCE)  # type: ignore[arg-type]
     ((data, ancillary, to),) = udp.datagrams
-    assert (data, to) == (b"x", ("255.255.255.255", 68)) and ancillary is not None
+    assert (data, to, ancillary) == (b"x", ("255.255.255.255", 68), None)
+
+
+def test_a_second_address_of_ours_is_the_source_where_it_is_the_networks() -> None:
+    """The kernel would take the interface's first one."""
+    udp = Recorder()
+    facts = net.Interface("eth1", 5, None, (SOURCE, IPv4Address("10.88.0.1")))
+    endpoint = net.Endpoint(facts, udp, None)  # type: ignore[arg-type]
+    endpoint.unicast(b"x", "10.88.0.9", 68, IPv4Address("10.88.0.1"))
+    endpoint.unicast(b"y", "10.77.0.9", 68, SOURCE)
+    (_, pinned, _), (_, chosen, _) = udp.datagrams
+    info = b"\x05\0\0\0" + IPv4Address("10.88.0.1").packed + bytes(4)
+    assert pinned == [(socket.IPPROTO_IP, 8, info)] and chosen is None
 
 
 def test_an_address_that_came_later_is_left_to_the_kernel() -> None:
     """Its source cannot be pinned to what the interface did not have when it was opened."""
     udp = Recorder()
-    net.Endpoint(FACTS, udp, None).unicast(b"x", TO, 68, IPv4Address("10.9.9.9"))  # type: ignore[arg-type]
+    net.Endpoint(FACTS, udp, None).unicast(b"x", "10.77.0.20", 68, IPv4Address("10.9.9.9"))  # type: ignore[arg-type]
     assert udp.datagrams == [(b"x", None, ("10.77.0.20", 68))]
 
 

@@ -25,8 +25,8 @@ UDP_AND_IP = 28
 SMALLEST_LIMIT, LARGEST_LIMIT = 548, 1472
 """Octets of a message: what every client takes (RFC 2131 section 2), what fits into one Ethernet frame."""
 
-_OFFER, _ACK, _NAK = (encode_option(53, bytes([kind])) for kind in (Kind.OFFER, Kind.ACK, Kind.NAK))
-_HEADS = {Kind.OFFER: _OFFER, Kind.ACK: _ACK, Kind.NAK: _NAK}
+_HEADS = (b"", *(encode_option(53, bytes([kind])) for kind in Kind))
+"""Option 53, whole, by the number of the message type."""
 
 
 class State(enum.Enum):
@@ -174,15 +174,9 @@ def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, 
     if why := _denied(state, asked, profile, facts):
         return _nak(request, client, profile, why)
     assert facts.address is not None  # `_denied` refuses a request without one
-    reply = _reply(
-        Kind.ACK,
-        request,
-        client,
-        profile,
-        facts.address,
-        lease_time(client, facts.boot, profile.network, now),
-    )
-    return reply._replace(claim=_claim(client, profile, facts, now))
+    duration = lease_time(client, facts.boot, profile.network, now)
+    claim = _claim(client, profile, facts, now, duration)
+    return _reply(Kind.ACK, request, client, profile, facts.address, duration, claim)
 
 
 def state_of(request: Packet) -> State:
@@ -222,7 +216,7 @@ def lease_time(client: Client, boot: Boot | None, network: Network, now: float) 
     return network.lease
 
 
-def _claim(client: Client, profile: Profile, facts: Facts, now: float) -> Claim:
+def _claim(client: Client, profile: Profile, facts: Facts, now: float, duration: float) -> Claim:
     assert facts.address is not None
     boot, lease, occupant = facts.boot, facts.lease, facts.occupant
     new = Lease(
@@ -231,7 +225,7 @@ def _claim(client: Client, profile: Profile, facts: Facts, now: float) -> Claim:
         address=facts.address,
         network=profile.network.name,
         name=profile.assignment.name,
-        expires=now + lease_time(client, boot, profile.network, now),
+        expires=now + duration,
         last_seen=now,
         boot_id=boot.id if boot else lease.boot_id if lease else None,
     )
@@ -276,6 +270,7 @@ def _reply(
     profile: Profile,
     address: IPv4Address | None,
     duration: float | None,
+    claim: Claim | None = None,
 ) -> Reply:
     head, echoes = _HEADS[kind], profile.name + _echoes(request)
     limit = _limit(request) - HEADER_SIZE - len(head) - len(echoes) - 1
@@ -291,12 +286,12 @@ def _reply(
         options=head + tail.options + echoes,
     )
     where = route.destination(request, kind, client.mac, address)
-    return Reply(kind, payload, where, address, None, tail.boots)
+    return Reply(kind, payload, where, address, claim, tail.boots)
 
 
 def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
     """A refusal, from which the client starts again (RFC 2131 section 4.3.2, table 3)."""
-    options = _NAK + encode_option(54, profile.server.packed) + encode_option(56, why.encode())
+    options = _HEADS[Kind.NAK] + encode_option(54, profile.server.packed) + encode_option(56, why.encode())
     payload = encode_reply(
         request,
         flags=route.reply_flags(request, Kind.NAK),

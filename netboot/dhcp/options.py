@@ -389,34 +389,41 @@ def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
         raise MalformedPacket(f"hardware type {packet.htype} with {packet.hlen} octets is not Ethernet")
     if packet.chaddr[0] & 1 or packet.chaddr == b"\0\0\0\0\0\0":
         raise MalformedPacket(f"{packet.chaddr.hex(':')} is no card's own address")
-    options = packet.options
-    relay = sub_options(options[82]) if 82 in options else {}
-    vendor_class, user_class, speaker, arch = _what_speaks(
-        options.get(60, b""), options.get(77, b""), options.get(93, b""), 175 in options
-    )
+    get = packet.options.get
+    said = (get(12), get(60), get(61), get(77), get(82), get(93), get(97), get(175))
+    return _client(packet.chaddr, giaddr, *said)
+
+
+@functools.lru_cache(maxsize=4096)
+def _client(
+    chaddr: bytes,
+    giaddr: IPv4Address | None,
+    hostname: bytes | None,
+    vendor: bytes | None,
+    client_id: bytes | None,
+    user: bytes | None,
+    agent: bytes | None,
+    system: bytes | None,
+    machine: bytes | None,
+    etherboot: bytes | None,
+) -> Client:
+    """The client from the options that name it; a machine says the same in each message of an exchange."""
+    relay = sub_options(agent or b"")
+    vendor_class, user_class = _words(vendor or b""), _user_class(user or b"")
     return Client(
-        mac=Mac.from_bytes(packet.chaddr),
-        speaker=speaker,
-        arch=arch,
-        uuid=_uuid(options[97]) if 97 in options else None,
-        client_id=options.get(61),
+        mac=Mac.from_bytes(chaddr),
+        speaker=_speaker(vendor_class, user_class, etherboot is not None),
+        arch=_arch(system or b"", vendor_class),
+        uuid=_uuid(machine or b""),
+        client_id=client_id,
         vendor_class=vendor_class,
         user_class=user_class,
-        ipxe_features=frozenset(sub_options(options[175])) if 175 in options else frozenset(),
-        hostname=_words(options[12]) if 12 in options else "",
+        ipxe_features=frozenset(sub_options(etherboot or b"")),
+        hostname=_words(hostname or b""),
         giaddr=giaddr,
         circuit_id=relay.get(1),
         remote_id=relay.get(2),
     )
-
-
-@functools.lru_cache(maxsize=1024)
-def _what_speaks(
-    vendor: bytes, user: bytes, arch: bytes, etherboot: bool
-) -> tuple[str, str, Speaker, int | None]:
-    """Vendor class, user class, speaker and architecture; a farm says the same few things all day."""
-    vendor_class, user_class = _words(vendor), _user_class(user)
-    return vendor_class, user_class, _speaker(vendor_class, user_class, etherboot), _arch(arch, vendor_class)
 
 
 def _words(raw: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -15,7 +16,8 @@ SERVER_PORT, CLIENT_PORT = 67, 68
 class Unicast:
     """A plain UDP datagram: to a relay agent, or to a client that has its address already."""
 
-    address: IPv4Address
+    host: str
+    """The address as text, as a socket takes it."""
     port: int
 
 
@@ -43,14 +45,19 @@ def destination(request: Packet, kind: Kind, mac: Mac, yiaddr: IPv4Address | Non
     A DISCOVER's ciaddr is ignored: it has to be zero, and what broken clients leave there is not theirs.
     """
     if request.giaddr:
-        return Unicast(IPv4Address(request.giaddr), SERVER_PORT)
+        return _unicast(request.giaddr, SERVER_PORT)
     if kind is Kind.NAK:
         return BROADCAST
     if request.ciaddr and kind is Kind.ACK:
-        return Unicast(IPv4Address(request.ciaddr), CLIENT_PORT)
+        return _unicast(request.ciaddr, CLIENT_PORT)
     if request.flags & FLAG_BROADCAST or yiaddr is None:
         return BROADCAST
     return LinkLayer(mac, yiaddr)
+
+
+@functools.lru_cache(maxsize=1024)
+def _unicast(number: int, port: int) -> Unicast:
+    return Unicast(str(IPv4Address(number)), port)
 
 
 def reply_flags(request: Packet, kind: Kind) -> int:

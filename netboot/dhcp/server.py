@@ -52,6 +52,7 @@ DECLINE_RESTS = 3600.0
 DECLINES = 3
 """Declines believed per machine and `DECLINE_RESTS`."""
 
+_COUNTED = ("", *(kind.name.lower() for kind in Kind))
 _KEPT_MACHINES = 50_000
 _KEPT_OFFERS = 4096
 _KEPT_DECLINERS = 4096
@@ -74,7 +75,7 @@ class Port(Protocol):
     def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
         """Datagrams that wait, with their sources."""
 
-    def unicast(self, payload: bytes, to: IPv4Address, port: int, source: IPv4Address) -> None:
+    def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Send a datagram."""
 
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
@@ -193,7 +194,7 @@ class DhcpServer:
         if kind is None:
             self.counters["ignored"] += 1  # BOOTP, and messages that are not for us
             return
-        self.counters[kind.name.lower()] += 1
+        self.counters[_COUNTED[kind]] += 1
         if 82 in packet.options and not packet.giaddr:
             raise MalformedPacket("relay agent information (option 82) without a relay agent")
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
@@ -313,7 +314,7 @@ class DhcpServer:
             if profile.reserved is None:
                 raise
             return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
-        occupied = self._occupied(occupant, profile, now)
+        occupied = occupant is not lease and self._occupied(occupant, profile, now)
         return Facts(address, lease, occupant, occupied, boot, ours)
 
     async def _address(
@@ -400,7 +401,7 @@ class DhcpServer:
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
         where, source = reply.destination, profile.server
         if isinstance(where, Unicast):
-            port.unicast(reply.payload, where.address, where.port, source)
+            port.unicast(reply.payload, where.host, where.port, source)
         elif isinstance(where, LinkLayer):
             port.frame(reply.payload, where.mac, where.address, source)
         else:
@@ -409,7 +410,7 @@ class DhcpServer:
 
     def _record(self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float) -> None:
         """Tell the boot's timeline and the journal what was sent."""
-        self.counters[reply.kind.name.lower()] += 1
+        self.counters[_COUNTED[reply.kind]] += 1
         name = profile.assignment.name
         if reply.kind is Kind.NAK:
             self._journal.refused(

@@ -23,13 +23,13 @@ GIVEN = IPv4Address("10.0.0.9")
         (Kind.OFFER, {"flags": FLAG_BROADCAST}, BROADCAST),
         (Kind.ACK, {"flags": FLAG_BROADCAST}, BROADCAST),
         (Kind.OFFER, {"ciaddr": "10.9.9.9"}, LinkLayer(MAC, GIVEN)),
-        (Kind.ACK, {"ciaddr": "10.0.0.9"}, Unicast(GIVEN, 68)),
-        (Kind.ACK, {"ciaddr": "10.0.0.9", "flags": FLAG_BROADCAST}, Unicast(GIVEN, 68)),
+        (Kind.ACK, {"ciaddr": "10.0.0.9"}, Unicast("10.0.0.9", 68)),
+        (Kind.ACK, {"ciaddr": "10.0.0.9", "flags": FLAG_BROADCAST}, Unicast("10.0.0.9", 68)),
         (Kind.NAK, {}, BROADCAST),
         (Kind.NAK, {"ciaddr": "10.0.0.9"}, BROADCAST),
-        (Kind.OFFER, {"giaddr": "10.1.0.1"}, Unicast(IPv4Address("10.1.0.1"), 67)),
-        (Kind.ACK, {"giaddr": "10.1.0.1", "ciaddr": "10.0.0.9"}, Unicast(IPv4Address("10.1.0.1"), 67)),
-        (Kind.NAK, {"giaddr": "10.1.0.1"}, Unicast(IPv4Address("10.1.0.1"), 67)),
+        (Kind.OFFER, {"giaddr": "10.1.0.1"}, Unicast("10.1.0.1", 67)),
+        (Kind.ACK, {"giaddr": "10.1.0.1", "ciaddr": "10.0.0.9"}, Unicast("10.1.0.1", 67)),
+        (Kind.NAK, {"giaddr": "10.1.0.1"}, Unicast("10.1.0.1", 67)),
     ],
 )
 def test_a_reply_goes_where_its_client_can_hear_it(

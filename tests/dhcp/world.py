@@ -176,9 +176,9 @@ class RecordingPort:
         """Nothing arrives."""
         return iter(())
 
-    def unicast(self, payload: bytes, to: IPv4Address, port: int, source: IPv4Address) -> None:
+    def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Keep a datagram."""
-        self._keep(f"udp {to}:{port}", payload)
+        self._keep(f"udp {host}:{port}", payload)
 
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
         """Keep a frame."""
