@@ -48,6 +48,9 @@ class Boots:
 
     PER_MACHINE = 8
     LIMIT = 20_000
+    """Boots in memory, whatever happens."""
+    REMEMBERED = 5000
+    """Boots of earlier runs that a start reads again, the newest."""
     BATCH = 1000
     WATCHED_PER_TICK = 1000
 
@@ -69,7 +72,7 @@ class Boots:
     async def start(self) -> None:
         """Read the boots of earlier runs; our own downtime counts as nobody's silence. Raises StoreError."""
         now = self._clock()
-        for boot in reversed(await self._store.boots(limit=self.LIMIT // 2)):
+        for boot in reversed(await self._store.boots(limit=self.REMEMBERED)):
             self._file(boot)
             if boot.ended is None:
                 self._heard[boot.id] = now
@@ -289,9 +292,21 @@ class Boots:
             pass
         return fresh
 
-    def _note(self, kind: str, boot: Boot, text: str, level: int = logging.INFO, **facts: object) -> None:
+    def _note(
+        self, kind: str, boot: Boot, text: str, level: int = logging.INFO, detail: str | None = None
+    ) -> None:
         address = str(boot.address) if boot.address else None
-        self._journal.note(kind, text, mac=boot.mac, address=address, level=level, boot=boot.id, **facts)
+        steps = kind == "boot_step"  # the timeline has them: the machine's ring is for what it does not tell
+        self._journal.note(
+            kind,
+            text,
+            mac=boot.mac,
+            address=address,
+            level=level,
+            ring=not steps,
+            boot=boot.id,
+            detail=detail,
+        )
 
     def _report_store(self, error: StoreError | None) -> None:
         if error is not None and not self._store_failed:

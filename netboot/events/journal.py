@@ -68,14 +68,15 @@ class Journal:
         mac: Mac | None = None,
         address: str | None = None,
         level: int = logging.INFO,
+        ring: bool = True,
         **facts: object,
     ) -> None:
-        """Record one event: counted, kept in the machine's ring, logged as one line, sent to subscribers."""
+        """Record one event: counted, logged as one line, published, kept in the machine's ring."""
         self.counters[kind] += 1
         self._number += 1
         shown = {name: clean(str(value), 300) for name, value in facts.items() if value is not None}
         event = Event(self._number, self._clock(), kind, clean(text), mac, address, shown)
-        self._keep(event)
+        self._keep(event, ring)
         self.publish(("event", event))
         if self._may_log(kind, event.at):
             log.log(level, "%s", line(event))
@@ -111,9 +112,9 @@ class Journal:
                 self.counters["stream_dropped"] += 1
             queue.put_nowait(topic)
 
-    def _keep(self, event: Event) -> None:
+    def _keep(self, event: Event, in_ring: bool) -> None:
         self._recent.append(event)
-        if event.mac is None:
+        if event.mac is None or not in_ring:
             return
         ring = self._rings.setdefault(event.mac, deque(maxlen=self.RING))
         ring.append(event)

@@ -15,6 +15,7 @@ import logging
 import os
 import queue
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -179,8 +180,9 @@ class SqliteStore:
     async def boots(self, *, limit: int = 1000) -> Sequence[Boot]:
         """The newest boots, newest first. Raises StoreError."""
         query = "SELECT body FROM boots ORDER BY started DESC, id DESC LIMIT ?"
-        rows = await self._do(lambda batch: batch.connection.execute(query, (limit,)).fetchall())
-        return [boot_of(text) for (text,) in rows]
+        return await self._do(
+            lambda batch: [boot_of(text) for (text,) in batch.connection.execute(query, (limit,))]
+        )
 
     async def burn(self, claim: Claim) -> Claim:
         """Burn a boot's key: the claim that stands, ours or an earlier one. Raises StoreError."""
@@ -524,8 +526,13 @@ def boot_text(boot: Boot) -> str:
 
 def boot_of(text: str) -> Boot:
     """The boot of a JSON text; keys that a later version wrote are left out."""
-    value = {k: v for k, v in json.loads(text).items() if k in Boot.__dataclass_fields__}
+    value = {k: _shared(v) for k, v in json.loads(text).items() if k in Boot.__dataclass_fields__}
     value["mac"] = Mac(value["mac"])
-    value["steps"] = tuple(Step(*step) for step in value["steps"])
+    value["steps"] = tuple(Step(sys.intern(step), *rest) for step, *rest in value["steps"])
     value["address"] = IPv4Address(value["address"]) if value["address"] else None
     return Boot(**value)
+
+
+def _shared(value: Any) -> Any:
+    """Thousands of boots share their cluster, image and generation: one object for each text."""
+    return sys.intern(value) if type(value) is str else value
