@@ -304,7 +304,7 @@ nb_limited() {
 nb_network_script() {
 	local script environment="$NB_RUN/network.env" log="$NB_RUN/network_script.log" status=0 before
 	if ! script="$(nb_file network.sh)"; then
-		nb_network_default ""
+		nb_network_default "$(nb_network_state)"
 		nb_report_surely network_script '' '' "none" || true
 		return 0
 	fi
@@ -341,7 +341,7 @@ nb_network_state() {
 # took it over by commands. Files of network.sh for systemd-networkd or netplan sort before this one and win anyway.
 nb_network_default() {
 	local directory="$ROOT/run/systemd/network"
-	if [ -n "$1" ] && [ "$1" != "$(nb_network_state)" ]; then
+	if [ "$1" != "$(nb_network_state)" ]; then
 		nb_put network_taken 1
 		rm -f "$directory/90-netboot.network"
 		return 0

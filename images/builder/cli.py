@@ -44,23 +44,50 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="build-image", description="Build a boot image and publish it into a store.")
+    made = argparse.ArgumentParser(
+        prog="build-image", description="Build a boot image and publish it into a store."
+    )
     made.add_argument("--out", type=Path, required=True, metavar="DIR", help="the image store (images_dir)")
     made.add_argument("--name", help="image name; default: debian-12, or micro with --micro")
-    made.add_argument("--micro", action="store_true", help="the micro image for tests, without a container builder")
-    made.add_argument("--kube", choices=full.KUBE, default="repository", help="where kubelet and kubeadm come from")
-    made.add_argument("--kube-minor", default="1.34", help="minor version with --kube repository; default 1.34")
-    made.add_argument("--kube-dir", type=Path, metavar="DIR", help="folder of real kubelet, kubeadm and crictl for --kube local")
-    made.add_argument("--kernel", default="linux-image-amd64", help="Debian's kernel package; default linux-image-amd64")
+    made.add_argument(
+        "--micro", action="store_true", help="the micro image for tests, without a container builder"
+    )
+    made.add_argument(
+        "--kube", choices=full.KUBE, default="repository", help="where kubelet and kubeadm come from"
+    )
+    made.add_argument(
+        "--kube-minor", default="1.34", help="minor version with --kube repository; default 1.34"
+    )
+    made.add_argument(
+        "--kube-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of real kubelet, kubeadm and crictl for --kube local",
+    )
+    made.add_argument(
+        "--kernel", default="linux-image-amd64", help="Debian's kernel package; default linux-image-amd64"
+    )
     made.add_argument("--components", default="main", help='Debian components, e.g. "main non-free-firmware"')
     made.add_argument("--extra-packages", default="", help="further Debian packages, separated by blanks")
-    made.add_argument("--extra-modules", default="", help="recipes of images/modules/ to build, separated by blanks")
     made.add_argument(
-        "--kernel-parameter", action="append", default=[], metavar="WORD", help="put into the manifest; may be repeated"
+        "--extra-modules", default="", help="recipes of images/modules/ to build, separated by blanks"
     )
-    made.add_argument("--zstd-level", type=int, default=3, help="compression of the squashfs, 1 to 22; default 3")
-    made.add_argument("--appliance", metavar="TAG", help="also build the appliance's container image under this tag")
-    made.add_argument("--fresh", action="store_true", help="build anew even if nothing changed here (newer packages)")
+    made.add_argument(
+        "--kernel-parameter",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="put into the manifest; may be repeated",
+    )
+    made.add_argument(
+        "--zstd-level", type=int, default=3, help="compression of the squashfs, 1 to 22; default 3"
+    )
+    made.add_argument(
+        "--appliance", metavar="TAG", help="also build the appliance's container image under this tag"
+    )
+    made.add_argument(
+        "--fresh", action="store_true", help="build anew even if nothing changed here (newer packages)"
+    )
     return made
 
 
@@ -73,7 +100,9 @@ def build(options: argparse.Namespace) -> Path:
     """The generation's folder in the store; built, or taken from the cache when no input changed."""
     name = options.name or ("micro" if options.micro else "debian-12")
     if not store.IMAGE_NAME.fullmatch(name):
-        raise BuildError(f"{name!r} is not an image name: letters, digits, dot, dash and underscore, at most 63")
+        raise BuildError(
+            f"{name!r} is not an image name: letters, digits, dot, dash and underscore, at most 63"
+        )
     work = work_directory()
     work.mkdir(parents=True, exist_ok=True)
     if not options.micro:
@@ -101,18 +130,28 @@ def _build_micro(name: str, work: Path, cached: Path, parameters: Sequence[str])
         output = Path(folder)
         micro.build(REPOSITORY / "images", work, output, epoch=epoch(), say=say)
         manifest = store.manifest_of(
-            output, name=name, kernel_parameters=[*micro.KERNEL_PARAMETERS, *parameters], min_ram_mib=micro.MIN_RAM_MIB, created=epoch()
+            output,
+            name=name,
+            kernel_parameters=[*micro.KERNEL_PARAMETERS, *parameters],
+            min_ram_mib=micro.MIN_RAM_MIB,
+            created=epoch(),
         )
         store.publish(output, cached, manifest)
 
 
 def input_key(options: argparse.Namespace, name: str) -> str:
-    """A hash of all that decides how the image comes out: recipes, options, the host's own programs for the micro image."""
+    """A hash of all that decides how the image comes out: recipes, options, the host's programs (micro image)."""
     digest = hashlib.sha256()
-    chosen = {key: str(value) for key, value in sorted(vars(options).items()) if key not in ("out", "fresh", "appliance")}
+    chosen = {
+        key: str(value)
+        for key, value in sorted(vars(options).items())
+        if key not in ("out", "fresh", "appliance")
+    }
     digest.update(repr((name, chosen, os.environ.get("SOURCE_DATE_EPOCH"))).encode())
     for path in input_files(micro_image=options.micro):
-        digest.update(f"{path.relative_to(REPOSITORY)} {path.stat().st_mode:o} {store.sha256_of(path)}\n".encode())
+        digest.update(
+            f"{path.relative_to(REPOSITORY)} {path.stat().st_mode:o} {store.sha256_of(path)}\n".encode()
+        )
     if options.micro:
         digest.update(_host_packages().encode())
     if options.kube_dir:

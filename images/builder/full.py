@@ -31,20 +31,27 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse before anything is built what cannot work; raises BuildError."""
     found = re.fullmatch(r"1\.(\d{2})", options.kube_minor)
     if not found or int(found[1]) < 28:
-        raise BuildError(f"--kube-minor {options.kube_minor}: a minor version from 1.28 to 1.{_LAST_MINOR} is wanted")
+        raise BuildError(
+            f"--kube-minor {options.kube_minor}: a minor version from 1.28 to 1.{_LAST_MINOR} is wanted"
+        )
     if int(found[1]) > _LAST_MINOR:
         raise BuildError(
-            f"--kube-minor {options.kube_minor} needs containerd 2, Debian 12 has 1.6: use 1.{_LAST_MINOR} or older"
+            f"--kube-minor {options.kube_minor} needs containerd 2, Debian 12 has 1.6: "
+            f"use 1.{_LAST_MINOR} or older"
         )
     if not 1 <= options.zstd_level <= 22:
         raise BuildError(f"--zstd-level {options.zstd_level} is not from 1 to 22")
     if options.kube == "local":
         _check_binaries(options.kube_dir)
     if os.geteuid() != 0:
-        raise BuildError("root is needed to build the full image (mmdebstrap and buildah make a root file system)")
+        raise BuildError(
+            "root is needed to build the full image (mmdebstrap and buildah make a root file system)"
+        )
     for program in ("buildah", "mmdebstrap"):
         if not shutil.which(program):
-            raise BuildError(f"the program {program} is not installed; scripts/setup installs what a build needs")
+            raise BuildError(
+                f"the program {program} is not installed; scripts/setup installs what a build needs"
+            )
 
 
 def _check_binaries(folder: Path | None) -> None:
@@ -52,15 +59,27 @@ def _check_binaries(folder: Path | None) -> None:
         raise BuildError("--kube local needs --kube-dir DIR, a folder with kubelet, kubeadm and crictl")
     for name in ("kubelet", "kubeadm", "crictl"):
         if not (folder / name).is_file():
-            raise BuildError(f"{folder} has no {name}: --kube-dir names a folder with kubelet, kubeadm and crictl")
+            raise BuildError(
+                f"{folder} has no {name}: --kube-dir names a folder with kubelet, kubeadm and crictl"
+            )
 
 
 def build(
-    options: argparse.Namespace, name: str, repository: Path, work: Path, output: Path, *, inputs: str, epoch: int, say: Say
+    options: argparse.Namespace,
+    name: str,
+    repository: Path,
+    work: Path,
+    output: Path,
+    *,
+    inputs: str,
+    epoch: int,
+    say: Say,
 ) -> None:
     """Build the stage `store` and copy the generation into the store `output`."""
     tag = f"localhost/netboot-store:{inputs}"
-    _build_stage(options, name, repository, work, target="store", tag=tag, inputs=inputs, epoch=epoch, say=say)
+    _build_stage(
+        options, name, repository, work, target="store", tag=tag, inputs=inputs, epoch=epoch, say=say
+    )
     say("copying the image out")
     with _mounted(work, tag) as root:
         latest = (root / "images" / name / "latest").resolve()
@@ -73,13 +92,25 @@ def build_appliance(
 ) -> None:
     """Build the last stage too and leave it in buildah's storage under the wanted tag."""
     tag = options.appliance
-    _build_stage(options, name, repository, work, target="appliance", tag=tag, inputs=inputs, epoch=epoch, say=say)
-    say(f"the appliance is {tag} in buildah's storage; see it with: {' '.join(_buildah_command(work))} images")
+    _build_stage(
+        options, name, repository, work, target="appliance", tag=tag, inputs=inputs, epoch=epoch, say=say
+    )
+    say(
+        f"the appliance is {tag} in buildah's storage; see it with: {' '.join(_buildah_command(work))} images"
+    )
 
 
 def _buildah_command(work: Path) -> list[str]:
     home = work / "buildah"
-    return ["buildah", "--root", f"{home}/root", "--runroot", f"{home}/runroot", "--storage-driver", "overlay"]
+    return [
+        "buildah",
+        "--root",
+        f"{home}/root",
+        "--runroot",
+        f"{home}/runroot",
+        "--storage-driver",
+        "overlay",
+    ]
 
 
 def _buildah(work: Path, words: Sequence[str | Path]) -> str:
@@ -100,14 +131,25 @@ def _build_stage(
 ) -> None:
     _ensure_base(work, fresh=options.fresh, say=say)
     arguments = {
-        "BASE": BASE, "KUBE": options.kube, "KUBE_MINOR": options.kube_minor, "KERNEL": options.kernel, "NAME": name,
+        "BASE": BASE, "NAME": name, "KERNEL": options.kernel, "KUBE": options.kube,
+        "KUBE_MINOR": options.kube_minor,
         "COMPONENTS": options.components, "EXTRA_PACKAGES": options.extra_packages,
-        "EXTRA_MODULES": options.extra_modules, "ZSTD_LEVEL": str(options.zstd_level), "MIN_RAM": str(MIN_RAM_MIB),
+        "EXTRA_MODULES": options.extra_modules, "ZSTD_LEVEL": str(options.zstd_level),
+        "MIN_RAM": str(MIN_RAM_MIB),
         "KERNEL_PARAMETERS": " ".join(options.kernel_parameter),
         "SOURCE_DATE_EPOCH": str(epoch), "INPUTS": inputs,
     }  # fmt: skip
-    # --layers keeps what did not change; without a network of its own a build step sees the host's names and proxies.
-    command = [*_buildah_command(work), "build", "--pull=never", "--isolation", "chroot", "--network", "host", "--layers"]
+    # --layers keeps what did not change; in the host's network a build step sees the host's names and proxies.
+    command = [
+        *_buildah_command(work),
+        "build",
+        "--pull=never",
+        "--isolation",
+        "chroot",
+        "--network",
+        "host",
+        "--layers",
+    ]
     if options.fresh:
         command.append("--no-cache")
     for key, value in arguments.items():
@@ -120,11 +162,14 @@ def _build_stage(
 
 
 def _watch(command: Sequence[str], log: Path, say: Say) -> None:
-    """Run a build, show its steps as they come, keep everything in a log; BuildError with the end of it on failure."""
+    """Run a build, show its steps as they come, log everything; BuildError with the log's end on failure."""
     lines: list[str] = []
-    with log.open("w") as file, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             file.write(line)
@@ -132,7 +177,9 @@ def _watch(command: Sequence[str], log: Path, say: Say) -> None:
             if " STEP " in line:
                 say(line.strip()[:150])
     if process.returncode:
-        raise BuildError(f"buildah failed with status {process.returncode}; the end of {log}:\n{''.join(lines)}")
+        raise BuildError(
+            f"buildah failed with status {process.returncode}; the end of {log}:\n{''.join(lines)}"
+        )
 
 
 def _ensure_base(work: Path, *, fresh: bool, say: Say) -> None:

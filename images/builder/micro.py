@@ -1,7 +1,7 @@
-"""The micro image: the same flow as the full one with next to nothing in it, for tests and for trying things out.
+"""The micro image: the same flow as the full one with next to nothing in it, for tests and trials.
 
-Kernel from Debian's cloud kernel package; busybox, openssl and python3 from this host; the node stand-in as kubeadm
-and kubelet. Made without a container builder.
+Kernel from Debian's cloud kernel package; busybox, openssl and python3 from this host; the node stand-in as
+kubeadm and kubelet. Made without a container builder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from images.builder.errors import BuildError
-from images.builder.parts import add_busybox, add_libraries, add_modules, add_program, make_tree, newc, put, run, write
+from images.builder.parts import (
+    add_busybox,
+    add_libraries,
+    add_modules,
+    add_program,
+    make_tree,
+    newc,
+    put,
+    run,
+    write,
+)
 
 KERNEL = "linux-image-cloud-amd64"
 MIN_RAM_MIB = 384
@@ -24,18 +34,30 @@ KERNEL_PARAMETERS = ("norandmaps",)
 """Without address randomisation QEMU's emulation boots this image in two thirds of the CPU time."""
 _PYTHON_LEFT_OUT = (
     "__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "distutils", "config-*", "unittest", "pydoc_data",
-    "tkinter", "turtle*", "venv", "xmlrpc", "wsgiref", "sqlite3", "curses", "dbm", "multiprocessing", "dist-packages",
-    "lib-dynload", "sitecustomize.py", "asyncio", "ctypes", "doctest.py", "pydoc.py", "LICENSE.txt", "_pyio.py",
-    "_pydecimal.py", "pickletools.py", "tarfile.py", "mailbox.py", "imaplib.py", "pdb.py", "smtp*.py", "nntplib.py",
+    "tkinter", "turtle*", "venv", "xmlrpc", "wsgiref", "sqlite3", "curses", "dbm", "multiprocessing",
+    "dist-packages", "lib-dynload", "sitecustomize.py", "asyncio", "ctypes", "doctest.py", "pydoc.py",
+    "LICENSE.txt", "_pyio.py", "_pydecimal.py", "pickletools.py", "tarfile.py", "mailbox.py", "imaplib.py",
+    "pdb.py", "smtp*.py", "nntplib.py",
 )  # fmt: skip
-_PYTHON_EXTENSIONS = ("_ssl", "_hashlib", "_json", "_queue", "_uuid", "_contextvars", "_typing", "mmap", "termios", "resource")
+_PYTHON_EXTENSIONS = (
+    "_ssl",
+    "_hashlib",
+    "_json",
+    "_queue",
+    "_uuid",
+    "_contextvars",
+    "_typing",
+    "mmap",
+    "termios",
+    "resource",
+)
 _ZONES = ("UTC", "Etc/UTC", "Europe/Prague", "Europe/Berlin", "America/New_York", "Asia/Tokyo")
 
 Say = Callable[[str], None]
 
 
 def fetch_kernel(cache: Path, say: Say) -> Path:
-    """The unpacked newest cloud kernel package, from the cache where it is there; a folder with boot/ and lib/modules/."""
+    """The newest cloud kernel package, unpacked into the cache: a folder with boot/ and lib/modules/."""
     package = _kernel_package()
     version = run(["apt-cache", "show", "--no-all-versions", package]).partition("Version: ")[2].split()[0]
     target = cache / f"{package}_{version.replace(':', '_')}"
@@ -55,13 +77,19 @@ def fetch_kernel(cache: Path, say: Say) -> Path:
 def _kernel_package() -> str:
     """The package with the kernel itself; the one with the stable name only depends on it."""
     for attempt in (1, 2):
-        found = subprocess.run(["apt-cache", "depends", KERNEL], capture_output=True, text=True, check=False).stdout
-        names = [line.split()[-1] for line in found.splitlines() if line.strip().startswith("Depends: linux-image")]
+        found = subprocess.run(
+            ["apt-cache", "depends", KERNEL], capture_output=True, text=True, check=False
+        ).stdout
+        names = [
+            line.split()[-1] for line in found.splitlines() if line.strip().startswith("Depends: linux-image")
+        ]
         if names:
             return names[0]
         if attempt == 1:
             run(["apt-get", "-q", "update"])
-    raise BuildError(f"apt knows no package {KERNEL}: the micro image is built on Debian 12 with its own repository")
+    raise BuildError(
+        f"apt knows no package {KERNEL}: the micro image is built on Debian 12 with its own repository"
+    )
 
 
 def _index(kernel: Path) -> None:
@@ -117,7 +145,19 @@ def _tools(root: Path) -> None:
 
 
 def _root(images: Path, modules: Path, root: Path) -> None:
-    folders = ("dev", "proc", "sys", "run", "tmp", "root", "var/lib", "var/log", "var/run", "etc/netboot", "opt/cni/bin")
+    folders = (
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "tmp",
+        "root",
+        "var/lib",
+        "var/log",
+        "var/run",
+        "etc/netboot",
+        "opt/cni/bin",
+    )
     make_tree(root, folders)
     (root / "root").chmod(0o700)
     put(images / "micro/systemctl", root / "usr/bin/systemctl", 0o755)
@@ -141,7 +181,10 @@ def _accounts(root: Path) -> None:
     write(root / "etc/group", "root:x:0:\nnogroup:x:65534:\n")
     write(root / "etc/shadow", "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n", 0o640)
     write(root / "etc/nsswitch.conf", "hosts: files dns\npasswd: files\ngroup: files\n")
-    write(root / "etc/os-release", 'ID=netboot-micro\nNAME="netboot micro image"\nPRETTY_NAME="netboot micro image"\n')
+    write(
+        root / "etc/os-release",
+        'ID=netboot-micro\nNAME="netboot micro image"\nPRETTY_NAME="netboot micro image"\n',
+    )
     write(root / "etc/fstab", "")
 
 
@@ -162,7 +205,11 @@ def install_standin(images: Path, root: Path) -> None:
         return
     for path in sorted(source.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
-            put(path, root / "usr/lib/node-standin" / path.relative_to(source), 0o755 if os.access(path, os.X_OK) else 0o644)
+            put(
+                path,
+                root / "usr/lib/node-standin" / path.relative_to(source),
+                0o755 if os.access(path, os.X_OK) else 0o644,
+            )
     for name in ("kubeadm", "kubelet", "crictl"):
         if (source / name).is_file():
             (root / "usr/bin" / name).symlink_to(f"../lib/node-standin/{name}")
@@ -170,8 +217,8 @@ def install_standin(images: Path, root: Path) -> None:
 
 
 def _python(root: Path) -> None:
-    """The host's python3 with the part of its library that small programs use, compiled ahead: that saves seconds
-    of every boot under emulation."""
+    """The host's python3 with what small programs use of its library, compiled ahead: that saves seconds of
+    every boot under emulation."""
     python = Path("/usr/bin/python3").resolve()
     library = Path("/usr/lib") / python.name
     add_program(root, python)
@@ -187,14 +234,18 @@ def _python(root: Path) -> None:
 
 def _compile(folder: Path) -> None:
     compileall.compile_dir(
-        folder, quiet=2, workers=0, stripdir=str(folder), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        folder,
+        quiet=2,
+        workers=0,
+        stripdir=str(folder),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
 
 def _squash(root: Path, target: Path, epoch: int) -> None:
     target.unlink(missing_ok=True)
     run(
-        ["mksquashfs", root, target, "-comp", "zstd", "-Xcompression-level", "9", "-all-root", "-no-xattrs", "-quiet",
-         "-no-progress", "-mkfs-time", str(epoch), "-all-time", str(epoch)],
+        ["mksquashfs", root, target, "-comp", "zstd", "-Xcompression-level", "9", "-all-root", "-no-xattrs",
+         "-quiet", "-no-progress", "-mkfs-time", str(epoch), "-all-time", str(epoch)],
         env={name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"},
     )  # fmt: skip

@@ -15,12 +15,16 @@ _LIBRARY = re.compile(r"(?:=>\s*)?(/\S+)\s+\(0x")
 
 
 def run(command: Sequence[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program and return what it printed; BuildError with its last words when it fails or is missing."""
+    """Run a program and return what it printed; BuildError with its last words when it fails."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            words, cwd=cwd, env=env, capture_output=True, text=True, errors="replace", check=False
+        )
     except FileNotFoundError:
-        raise BuildError(f"the program {words[0]} is not installed; scripts/setup installs what a build needs") from None
+        raise BuildError(
+            f"the program {words[0]} is not installed; scripts/setup installs what a build needs"
+        ) from None
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise BuildError(f"{' '.join(words[:6])} failed with status {done.returncode}:\n{last}")
@@ -86,7 +90,7 @@ def add_busybox(root: Path, busybox: Path) -> None:
 
 
 def module_files(modules: Path, wanted: Iterable[str]) -> list[str]:
-    """Paths in modules.dep of these modules and of all that they need; modules built into the kernel are skipped."""
+    """Paths in modules.dep of these modules and all that they need; what is built in is skipped."""
     needs: dict[str, list[str]] = {}
     by_name: dict[str, str] = {}
     for line in (modules / "modules.dep").read_text().splitlines():
@@ -117,7 +121,7 @@ def add_modules(root: Path, modules: Path, wanted: Iterable[str]) -> None:
 
 
 def newc(root: Path, mtime: int) -> Iterator[bytes]:
-    """The root as a newc archive, in name order, owned by root, with one time: the same tree gives the same bytes."""
+    """The root as a newc archive: in name order, owned by root, of one time, so reproducible."""
     for inode, path in enumerate(sorted(root.rglob("*")), start=1):
         yield _entry(path, str(path.relative_to(root)), inode, mtime)
     yield _pad(_header(0, 0, 0, 0, "TRAILER!!!"))

@@ -1,4 +1,4 @@
-"""The store layout: images_dir/NAME/<sha256 of manifest.json>/{manifest.json,vmlinuz,initrd.img,root.squashfs}.
+"""The store layout: images_dir/NAME/<sha256 of manifest.json>/ with manifest and three files, and `latest`.
 
 Run as a program by the Dockerfile, so it imports nothing but the standard library.
 """
@@ -40,7 +40,9 @@ def manifest_of(
     missing file.
     """
     if not IMAGE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not an image name: letters, digits, dot, dash and underscore, at most 63")
+        raise ValueError(
+            f"{name!r} is not an image name: letters, digits, dot, dash and underscore, at most 63"
+        )
     for parameter in kernel_parameters:
         if not parameter or re.search(r"\s", parameter):
             raise ValueError(f"the kernel parameter {parameter!r} is not one word")
@@ -61,12 +63,12 @@ def manifest_of(
 
 
 def publish(directory: Path, store: Path, manifest: bytes) -> Path:
-    """Put the files of `directory` into `store` as one generation and point `latest` at it; returns its folder.
+    """Put the files of `directory` into `store` as one generation, the `latest`; returns its folder.
 
-    Renaming into place publishes, so a reader sees a whole generation or none. A generation that is there already
-    is left alone.
+    Renaming into place publishes, so a reader sees a whole generation or none. A generation that is there
+    already is left alone.
     """
-    name = json.loads(manifest)["name"]
+    name = str(json.loads(manifest)["name"])
     generation = hashlib.sha256(manifest).hexdigest()
     home = store / name
     home.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,7 @@ def _settle(directory: Path) -> None:
 
 def _point(link: Path, target: str) -> None:
     """Set a symbolic link in one step; an old link never vanishes in between."""
-    if link.is_symlink() and os.readlink(link) == target:
+    if link.is_symlink() and str(link.readlink()) == target:
         return
     fresh = link.with_name(f".{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
@@ -121,7 +123,9 @@ def _point(link: Path, target: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: publish the three files of a folder."""
-    parser = argparse.ArgumentParser(description="Publish vmlinuz, initrd.img and root.squashfs as one generation.")
+    parser = argparse.ArgumentParser(
+        description="Publish vmlinuz, initrd.img and root.squashfs as one generation."
+    )
     parser.add_argument("directory", type=Path)
     parser.add_argument("store", type=Path)
     parser.add_argument("--name", required=True)

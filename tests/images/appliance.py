@@ -1,4 +1,4 @@
-"""A small appliance for the shell parts: it claims, serves a squashfs with faults on demand, seals a configuration."""
+"""A small appliance for the shell parts: claims, a squashfs with faults on demand, a sealed configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SESSION = "s3ss10n-of_this~boot.0123456789"
 
 @dataclass
 class Answer:
-    """What one request gets: a status, a body, further headers; `cut` ends the connection after that many bytes."""
+    """What one request gets; `cut` ends the connection after that many bytes of the body."""
 
     status: int = 200
     body: bytes = b""
@@ -38,9 +38,14 @@ class Asked:
 
 
 class FakeAppliance:
-    """Listens on loopback; `asked` is all that came in, `before` may answer a request instead of the default."""
+    """Listens on loopback; `asked` is all that came in, `before` may answer instead of the default."""
 
-    def __init__(self, squashfs: bytes = b"", config: Mapping[str, bytes | tuple[bytes, int]] | None = None, node: str = "n1") -> None:
+    def __init__(
+        self,
+        squashfs: bytes = b"",
+        config: Mapping[str, bytes | tuple[bytes, int]] | None = None,
+        node: str = "n1",
+    ) -> None:
         self.squashfs = squashfs
         self.config = dict(config or {})
         self.node = node
@@ -48,7 +53,9 @@ class FakeAppliance:
         self.before: Callable[[Asked], Answer | None] = lambda asked: None
         self.certificate = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -84,7 +91,9 @@ class FakeAppliance:
             good = asked.headers.get("Authorization") == f"Bearer {SESSION}"
             return Answer(204 if good else 404)
         if asked.path == "/boot/config":
-            return Answer(200, seal(tar_of(self.config), self.certificate), {"Content-Type": "application/cms"})
+            return Answer(
+                200, seal(tar_of(self.config), self.certificate), {"Content-Type": "application/cms"}
+            )
         return Answer(404, b"no such thing\n")
 
     def _range(self, asked: Asked) -> Answer:

@@ -21,7 +21,7 @@ class Done:
 
 
 class Machine:
-    """A scratch machine: its /run/netboot, /proc, /sys and root are folders; it restarts by ending the script."""
+    """A machine whose /run/netboot, /proc, /sys and root are folders; it restarts by ending the script."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,10 @@ class Machine:
         (self.proc / "mounts").write_text("")
         (self.sys / "class/net/eth0/address").write_text("52:54:00:12:34:56\n")
         self.cmdline("")
-        for path in (*(REPOSITORY / "images/initrd").glob("*.sh"), *(REPOSITORY / "images/agent").glob("*.sh")):
+        for path in (
+            *(REPOSITORY / "images/initrd").glob("*.sh"),
+            *(REPOSITORY / "images/agent").glob("*.sh"),
+        ):
             (self.library / path.name).symlink_to(path)
         self.environment: dict[str, str] = {}
 
@@ -56,13 +59,15 @@ class Machine:
     def sh(self, script: str, *, timeout: float = 60) -> Done:
         """Run a script with both libraries loaded; every wait is a hundred times shorter."""
         environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self.folder), "NB_RUN": str(self.run), "NB_PROC": str(self.proc),
-            "NB_SYS": str(self.sys), "NB_LIB": str(self.library), "ROOT": str(self.root), "NB_CONSOLES": "/dev/stdout",
+            "PATH": os.environ["PATH"], "HOME": str(self.folder), "NB_RUN": str(self.run),
+            "NB_PROC": str(self.proc), "NB_SYS": str(self.sys), "NB_LIB": str(self.library), "ROOT": str(self.root),
+            "NB_CONSOLES": "/dev/stdout",
             "NB_REBOOT": "echo RESTART", "NB_SEED": str(self.folder / "seed.json"), "NB_HTTP_TIMEOUT": "5",
             "NB_FAIL_WAIT": "0", "NB_REPORT_ATTEMPTS": "2", "NB_SET_CLOCK": "echo", **self.environment,
         }  # fmt: skip
         assert BUSYBOX
-        head = f'. "{self.library}/lib.sh"\n. "{self.library}/initrd.sh"\n. "{self.library}/agent.sh"\nnb_backoff() {{ sleep 0.05; }}\n'
+        head = "".join(f'. "{self.library}/{name}.sh"\n' for name in ("lib", "initrd", "agent"))
+        head += "nb_backoff() { sleep 0.05; }\n"
         done = subprocess.run(
             [BUSYBOX, "sh", "-c", head + script],
             env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

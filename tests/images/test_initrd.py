@@ -36,11 +36,15 @@ def once(*answers: Answer | None) -> Callable[[Asked], Answer | None]:
     return lambda asked: rest.pop(0) if rest and not asked.path.endswith("/report") else None
 
 
-def download(machine: Machine, appliance: FakeAppliance, *, mirrors: str = "", sha256: str = "", size: int = -1) -> str:
+def download(
+    machine: Machine, appliance: FakeAppliance, *, mirrors: str = "", sha256: str = "", size: int = -1
+) -> str:
     """Fetch the squashfs without mounting; the console's text."""
     machine.put("server", appliance.url)
     machine.put("session", SESSION)
-    machine.cmdline(f"netboot.squashfs={appliance.url}/images/x/{'a' * 64}/root.squashfs {mirrors} netboot.reboot_after=0")
+    machine.cmdline(
+        f"netboot.squashfs={appliance.url}/images/x/{'a' * 64}/root.squashfs {mirrors} netboot.reboot_after=0"
+    )
     wanted = sha256 or hashlib.sha256(SQUASHFS).hexdigest()
     length = size if size >= 0 else len(SQUASHFS)
     return machine.sh(f"nb_download {machine.folder}/root.squashfs {length} {wanted} && echo FETCHED").output
@@ -75,8 +79,18 @@ def test_the_certificate_is_short_lived_and_began_yesterday(machine: Machine) ->
     ).stdout  # fmt: skip
     assert "CN = n1" in text and "2048 bit" in text
     certificate = str(machine.run / "certificate.pem")
-    assert subprocess.run(["openssl", "x509", "-in", certificate, "-checkend", "172000"], capture_output=True).returncode == 0
-    assert subprocess.run(["openssl", "x509", "-in", certificate, "-checkend", "180000"], capture_output=True).returncode == 1
+    assert (
+        subprocess.run(
+            ["openssl", "x509", "-in", certificate, "-checkend", "172000"], capture_output=True
+        ).returncode
+        == 0
+    )
+    assert (
+        subprocess.run(
+            ["openssl", "x509", "-in", certificate, "-checkend", "180000"], capture_output=True
+        ).returncode
+        == 1
+    )
 
 
 def test_a_claim_is_repeated_with_the_identical_body(machine: Machine) -> None:
@@ -120,7 +134,14 @@ def test_without_a_seed_the_machine_claims_by_its_address(machine: Machine) -> N
 
 @pytest.mark.parametrize(
     "changes",
-    [{"key": "xyz"}, {"key": KEY + "/../../config"}, {"node": "a b"}, {"node": "-rf"}, {"join": "; reboot"}, {"server": "file:///etc"}],
+    [
+        {"key": "xyz"},
+        {"key": KEY + "/../../config"},
+        {"node": "a b"},
+        {"node": "-rf"},
+        {"join": "; reboot"},
+        {"server": "file:///etc"},
+    ],
 )
 def test_a_bad_seed_is_refused(machine: Machine, changes: dict[str, str]) -> None:
     """Nothing of it is used, nobody is asked."""
@@ -160,7 +181,9 @@ def test_a_cut_download_goes_on_where_it_stopped(machine: Machine) -> None:
     with FakeAppliance(SQUASHFS) as appliance:
         appliance.before = once(Answer(200, SQUASHFS, cut=100_000))
         output = download(machine, appliance)
-        ranges = [asked.headers.get("Range") for asked in appliance.asked if asked.path.startswith("/images/")]
+        ranges = [
+            asked.headers.get("Range") for asked in appliance.asked if asked.path.startswith("/images/")
+        ]
     assert "FETCHED" in output
     assert ranges == [None, "bytes=100000-"]
     assert (machine.folder / "root.squashfs").read_bytes() == SQUASHFS
@@ -193,10 +216,12 @@ def test_a_source_that_sends_too_much_is_refused(machine: Machine) -> None:
 
 
 def test_a_mirror_takes_over(machine: Machine) -> None:
-    """Where the appliance sends nothing the mirrors are asked, in order; the checksum makes them trustworthy."""
+    """Where the appliance sends nothing the mirrors are asked, in order."""
     with FakeAppliance() as appliance, FakeAppliance(SQUASHFS) as mirror:
         appliance.before = lambda asked: Answer(404, b"gone") if asked.path.startswith("/images/") else None
-        output = download(machine, appliance, mirrors=f"netboot.mirrors=http://127.0.0.1:9/images,{mirror.url}/images")
+        output = download(
+            machine, appliance, mirrors=f"netboot.mirrors=http://127.0.0.1:9/images,{mirror.url}/images"
+        )
         assert [asked.path for asked in mirror.asked] == [f"/images/x/{'a' * 64}/root.squashfs"]
     assert "FETCHED" in output
 
@@ -227,7 +252,9 @@ def test_a_silent_appliance_ends_the_boot(machine: Machine) -> None:
         ("netboot.min_ram=1024", 200_000, "do not fit"),
     ],
 )
-def test_too_little_ram_is_said_before_the_download(machine: Machine, words: str, available: int, reason: str) -> None:
+def test_too_little_ram_is_said_before_the_download(
+    machine: Machine, words: str, available: int, reason: str
+) -> None:
     """With numbers, and with what to do."""
     machine.cmdline(f"{words} netboot.reboot_after=0")
     (machine.proc / "meminfo").write_text(f"MemTotal: 4000000 kB\nMemAvailable: {available} kB\n")
@@ -250,7 +277,10 @@ def test_a_bad_command_line_is_refused(machine: Machine, words: str) -> None:
     assert "FAILED at step squashfs" in machine.sh("nb_squashfs").output
 
 
-@pytest.mark.parametrize(("mask", "prefix"), [("255.255.255.0", "24"), ("255.255.252.0", "22"), ("0.0.0.0", "0"), ("255.255.255.255", "32")])
+@pytest.mark.parametrize(
+    ("mask", "prefix"),
+    [("255.255.255.0", "24"), ("255.255.252.0", "22"), ("0.0.0.0", "0"), ("255.255.255.255", "32")],
+)
 def test_a_netmask_becomes_a_prefix_length(machine: Machine, mask: str, prefix: str) -> None:
     """And back again."""
     assert machine.sh(f"nb_prefix {mask}; nb_netmask {prefix}").output.split() == [prefix, mask]
@@ -282,6 +312,6 @@ def test_a_missing_card_is_said_with_those_that_are_there(machine: Machine) -> N
 
 def test_the_machine_id_comes_from_the_mac(machine: Machine, tmp_path: Path) -> None:
     """The same at each boot, 32 hex digits."""
-    machine.sh("hostname() { :; }; MAC=52:54:00:12:34:56 NODE=n1; nb_identity \"$ROOT\"")
+    machine.sh('hostname() { :; }; MAC=52:54:00:12:34:56 NODE=n1; nb_identity "$ROOT"')
     assert (machine.root / "etc/machine-id").read_text() == "52540012345600000000000000000000\n"
     assert (machine.root / "etc/hostname").read_text() == "n1\n"

@@ -15,7 +15,9 @@ from tests.images.shell import REPOSITORY, Machine
 SCRIPTS = sorted(
     path
     for path in (REPOSITORY / "images").rglob("*")
-    if path.is_file() and path.suffix not in (".py", ".pyc") and path.read_bytes().startswith((b"#!/bin/sh", b"# shellcheck"))
+    if path.is_file()
+    and path.suffix not in (".py", ".pyc")
+    and path.read_bytes().startswith((b"#!/bin/sh", b"# shellcheck"))
 )
 
 
@@ -25,7 +27,9 @@ def test_every_script_passes_shellcheck(script: Path) -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed: apt-get install shellcheck")
     style = "SC3043,SC2015,SC2018,SC2019,SC2034,SC1091,SC2154"
-    done = subprocess.run(["shellcheck", "-s", "sh", "-e", style, str(script)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["shellcheck", "-s", "sh", "-e", style, str(script)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -41,15 +45,25 @@ def test_every_script_is_understood_by_busybox(script: Path) -> None:
 def test_the_last_of_a_kernel_parameter_counts(machine: Machine) -> None:
     """As in the kernel; a value with shell characters stays a value."""
     machine.cmdline("quiet a=1 netboot.server=http://x a=$(reboot) b=* a=2*")
-    done = machine.sh('nb_parameter a; echo; nb_parameter b; echo; nb_parameter missing || echo none; nb_parameter quiet')
+    done = machine.sh(
+        "nb_parameter a; echo; nb_parameter b; echo; nb_parameter missing || echo none; nb_parameter quiet"
+    )
     assert done.output.splitlines() == ["2*", "*", "none", "1"]
 
 
 @pytest.mark.parametrize(
     ("check", "good", "bad"),
     [
-        ("nb_is_name", ["n1", "a-b.c", "9"], ["", "-a", "a-", "A", "a_b", "a..b", "a/b", "x" * 64, "n1\nroot"]),
-        ("nb_is_mac", ["52:54:00:12:34:56"], ["", "52:54:00:12:34", "52-54-00-12-34-56", "52:54:00:12:34:5G"]),
+        (
+            "nb_is_name",
+            ["n1", "a-b.c", "9"],
+            ["", "-a", "a-", "A", "a_b", "a..b", "a/b", "x" * 64, "n1\nroot"],
+        ),
+        (
+            "nb_is_mac",
+            ["52:54:00:12:34:56"],
+            ["", "52:54:00:12:34", "52-54-00-12-34-56", "52:54:00:12:34:5G"],
+        ),
         ("nb_is_sha256", ["0" * 64, "a" * 64], ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64]),
         ("nb_is_number", ["0", "123"], ["", "-1", "1.5", "1e3", "$((1))", "1" * 16]),
         ("nb_is_ipv4", ["10.0.0.1", "255.255.255.0"], ["", "10.0.0", "10.0.0.256", "10.0.0.1/8", "a.b.c.d"]),
@@ -60,7 +74,9 @@ def test_the_last_of_a_kernel_parameter_counts(machine: Machine) -> None:
         ),
     ],
 )
-def test_values_from_the_network_are_checked(machine: Machine, check: str, good: list[str], bad: list[str]) -> None:
+def test_values_from_the_network_are_checked(
+    machine: Machine, check: str, good: list[str], bad: list[str]
+) -> None:
     """Each check accepts what it names and nothing else."""
     script = "".join(f"{check} '{value}' && echo yes || echo no\n" for value in [*good, *bad])
     assert machine.sh(script).output.split() == ["yes"] * len(good) + ["no"] * len(bad)
@@ -81,7 +97,9 @@ def test_a_url_is_taken_apart(machine: Machine, url: str, host: str, port: str, 
     assert done.output.split() == [host, port, path]
 
 
-@pytest.mark.parametrize("text", ['a "quoted" \\ back\\slash', "two\nlines\n", "tab\there", "bell\a and \x7f", "plain", ""])
+@pytest.mark.parametrize(
+    "text", ['a "quoted" \\ back\\slash', "two\nlines\n", "tab\there", "bell\a and \x7f", "plain", ""]
+)
 def test_any_text_becomes_a_json_string(machine: Machine, text: str) -> None:
     """What json.loads reads is the text without control characters."""
     (machine.folder / "text").write_text(text)
@@ -94,9 +112,19 @@ def test_a_report_is_json_with_the_session(machine: Machine) -> None:
     with FakeAppliance() as appliance:
         machine.put("server", appliance.url)
         machine.put("session", SESSION)
-        assert machine.sh("""nb_report squashfs 5 10 'it "works"' && nb_report join '' '' 'no' true""").status == 0
+        assert (
+            machine.sh("""nb_report squashfs 5 10 'it "works"' && nb_report join '' '' 'no' true""").status
+            == 0
+        )
         first, second = appliance.reports()
-    assert {**first, "at": 0} == {"step": "squashfs", "at": 0, "bytes": 5, "of": 10, "detail": 'it "works"', "failed": False}
+    assert {**first, "at": 0} == {
+        "step": "squashfs",
+        "at": 0,
+        "bytes": 5,
+        "of": 10,
+        "detail": 'it "works"',
+        "failed": False,
+    }
     assert second["failed"] is True and second["bytes"] is None
     assert first["at"] > 1_700_000_000
 

@@ -1,0 +1,1 @@
+"""Recipes of the boot images, and the builder that follows them."""
