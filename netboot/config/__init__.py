@@ -27,7 +27,7 @@ from netboot.config.model import (
     TftpLimits,
 )
 from netboot.config.problems import Place, Problem, report
-from netboot.config.reading import Source
+from netboot.config.reading import RawPath, Source
 from netboot.errors import ConfigError
 
 __all__ = [
@@ -93,21 +93,15 @@ def _examine(paths: list[Path]) -> Examined:
     told = {problem.path for problem in wrong}
     problems += [*wrong, *(p for p in checks.refused(source) if p.path not in told)]
     problems += [*found.problems, *checks.all_problems(facts)]
-    warnings = tuple(checks.warnings(facts, found.later))
-    files = (*source.files, *found.files)
-    seen = _config(root, found, files, warnings)
-    return Examined(seen, report(problems, map(str, files)), tuple(found.absent))
-
-
-def _config(root: schema.Root, found: _Nodes, files: tuple[Path, ...], warnings: tuple[str, ...]) -> Config:
-    return Config(
-        files=files,
+    seen = Config(
+        files=(*source.files, *found.files),
         server=translate.server(root),
         api=translate.api(root),
         inventory=translate.inventory(root, (d.node for d in found.declared)),
-        warnings=warnings,
-        named_files=tuple(_named_files(root)),
+        warnings=tuple(checks.warnings(facts, found.later)),
+        named_files=tuple(_named_files(root, rest)),
     )
+    return Examined(seen, report(problems, map(str, seen.files)), tuple(found.absent))
 
 
 class _Nodes:
@@ -144,26 +138,25 @@ class _Nodes:
             self.absent.append(str(Problem(named.place, named.path, str(error), remedy)))
 
 
-def _named_files(root: schema.Root) -> Iterator[NamedFile]:
+def _named_files(root: schema.Root, source: Source) -> Iterator[NamedFile]:
     """Files that the configuration names and that are read later: kubeconfigs, TLS, tokens, passwords."""
-    named: list[tuple[str, Path | None]] = [("server.api.tokens_file", root.server.api.tokens_file)]
+    named = [*_paths(("server", "api"), root.server.api, "tokens_file")]
     if https := root.server.boot_https:
-        named += _paths("server.boot_https", https, "certificate", "key", "ca")
+        named += _paths(("server", "boot_https"), https, "certificate", "key", "ca")
     if tls := root.server.api.tls:
-        named += _paths("server.api.tls", tls, "certificate", "key")
+        named += _paths(("server", "api", "tls"), tls, "certificate", "key")
     for name, image in root.images.items():
-        named += _paths(f"images.{name}", image, "public_key")
-    for cluster in root.clusters:
-        at = f"clusters[{cluster.name}].join"
-        named += _paths(
-            at, cluster.join, "kubeconfig", "certificate_key_file", "ca_certificate", "ca_key_file"
-        )
-    for pool in root.pools:
-        for node in pool.nodes:
+        named += _paths(("images", name), image, "public_key")
+    for index, cluster in enumerate(root.clusters):
+        keys = ("kubeconfig", "certificate_key_file", "ca_certificate", "ca_key_file")
+        named += _paths(("clusters", index, "join"), cluster.join, *keys)
+    for index, pool in enumerate(root.pools):
+        for number, node in enumerate(pool.nodes):
             if node.bmc:
-                named += _paths(f"pools[{pool.name}].nodes[{node.name}].bmc", node.bmc, "password_file")
-    yield from (NamedFile(key, path) for key, path in named if path)
+                named += _paths(("pools", index, "nodes", number, "bmc"), node.bmc, "password_file")
+    for at, path in named:
+        yield NamedFile(str(source.place(at)), source.name(at), path)
 
 
-def _paths(at: str, entry: schema.Entry, *keys: str) -> list[tuple[str, Path | None]]:
-    return [(f"{at}.{key}", getattr(entry, key)) for key in keys]
+def _paths(at: RawPath, entry: schema.Entry, *keys: str) -> list[tuple[RawPath, Path]]:
+    return [((*at, key), path) for key in keys if (path := getattr(entry, key))]

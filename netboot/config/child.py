@@ -42,7 +42,6 @@ async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME
         *map(str, paths),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         limit=1 << 20,
     )
@@ -74,7 +73,9 @@ async def _receive(process: asyncio.subprocess.Process) -> Config:
         while (piece := await _piece(process.stdout)) is not None:
             nodes += piece
     except (asyncio.IncompleteReadError, pickle.UnpicklingError, EOFError):
-        raise ConfigError(["the process that reads the configuration died; see `journalctl -k`"]) from None
+        what = "the process that reads the configuration died"
+        remedy = "its reason stands in the log, or in `journalctl -k` where memory ran out"
+        raise ConfigError([f"{what}; {remedy}"]) from None
     config: Config = first
     whole = replace(config, inventory=replace(config.inventory, nodes=tuple(nodes)))
     await asyncio.to_thread(whole.inventory.index)

@@ -71,7 +71,7 @@ def _account(name: str) -> Account:
 def missing_files(config: Config) -> list[str]:
     """Files that the configuration names (kubeconfigs, tokens, passwords) and that are not there."""
     absent = [named for named in config.named_files if not exists(named.path)]
-    return [f"{named.key}: {named.path} is not there; put it there" for named in absent]
+    return [f"{named.place}: {named.key}: {named.path} is not there; put it there" for named in absent]
 
 
 def missing_images(config: Config) -> list[str]:

@@ -85,8 +85,9 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file that the configuration names and that is read later; `key` says where it is named."""
+    """A file that the configuration names and that is read later; `place` and `key` say where it is named."""
 
+    place: str
     key: str
     path: Path
 

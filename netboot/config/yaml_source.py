@@ -142,8 +142,8 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag in _STRING_TAGS):
-            what = f"the tag {shown(event.tag)} is not read here"
-            self._problem(event, what, "write the value without a tag")
+            what = "YAML tags (!...) are not read"
+            self._problem(event, what, "write the value without a tag, or put the text in quotes")
         if isinstance(event, yaml.ScalarEvent):
             return self._kept(event.anchor, (_scalar(event), 1))
         if depth >= MAX_DEPTH:
@@ -170,10 +170,14 @@ class _Composer:
 
     def _alias(self, event: Any) -> tuple[object, int]:
         if event.anchor in self._open:
-            raise _GiveUp(self._place(event), f"*{event.anchor} stands inside itself", "write the value out")
+            raise _GiveUp(
+                self._place(event), "this alias (*...) stands inside its own anchor", "write the value out"
+            )
         if event.anchor not in self._anchors:
             raise _GiveUp(
-                self._place(event), f"*{event.anchor} has no anchor", f"write &{event.anchor} before it"
+                self._place(event),
+                "this alias (*...) has no anchor",
+                "write its anchor (&...) before it, or put the text in quotes",
             )
         value, size = self._anchors[event.anchor]
         self._aliased += size
@@ -208,9 +212,7 @@ class _Composer:
         if not isinstance(event, yaml.ScalarEvent):
             raise _GiveUp(self._place(event), "a key is no plain text", "write `key: value`")
         if event.tag is not None and event.tag not in _STRING_TAGS:
-            self._problem(
-                event, f"the tag {shown(event.tag)} is not read here", "write the key without a tag"
-            )
+            self._problem(event, "YAML tags (!...) are not read", "write the key without a tag")
         if event.value == "<<" and event.implicit[0]:
             self._problem(event, "merge keys (<<) are not read", "use tags, or repeat the keys")
             return None

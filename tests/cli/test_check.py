@@ -60,7 +60,7 @@ def test_the_newcomers_file_is_accepted(capsys: pytest.CaptureFixture[str]) -> N
     assert check("--config", file) == 0
     *warnings, summary = capsys.readouterr().out.splitlines()
     assert summary == f"{file}: accepted, 1 network, 2 clusters, 2 pools, 1 node, 3 warnings"
-    assert [line.split(":")[1].strip() for line in warnings] == [
+    assert [line.split(": ")[-2] for line in warnings] == [
         "clusters[blue].join.kubeconfig",
         "clusters[catchall].join.kubeconfig",
         "clusters[blue].image",
@@ -131,9 +131,14 @@ def test_here_makes_a_missing_kubeconfig_a_problem(
         "  join: {method: kubeadm, bind: cluster, kubeconfig: /nowhere/k}\n"
     )
     assert check("--config", str(file)) == 0
-    assert "warning: clusters[blue].join.kubeconfig: /nowhere/k is not there" in capsys.readouterr().out
+    assert (
+        f"warning: {file}:4: clusters[blue].join.kubeconfig: /nowhere/k is not there"
+        in capsys.readouterr().out
+    )
     assert check("--here", "--config", str(file)) == 1
-    assert "error: clusters[blue].join.kubeconfig: /nowhere/k is not there" in capsys.readouterr().out
+    assert (
+        f"error: {file}:4: clusters[blue].join.kubeconfig: /nowhere/k is not there" in capsys.readouterr().out
+    )
 
 
 def test_a_file_that_is_not_there_is_a_problem_and_no_traceback(

@@ -33,7 +33,8 @@ def config(tmp_path: Path) -> Config:
 def test_files_that_are_named_and_not_there_are_told_with_their_key(config: Config, tmp_path: Path) -> None:
     """A missing kubeconfig is a warning of `check`; once it is there nothing is said."""
     assert here.missing_files(config) == [
-        f"clusters[blue].join.kubeconfig: {tmp_path}/blue is not there; put it there"
+        f"{tmp_path}/netboot.yaml:7: clusters[blue].join.kubeconfig:"
+        f" {tmp_path}/blue is not there; put it there"
     ]
     (tmp_path / "blue").touch()
     assert here.missing_files(config) == []

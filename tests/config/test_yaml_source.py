@@ -134,6 +134,14 @@ def test_a_syntax_error_never_quotes_the_text() -> None:
     assert "hunter2" not in str(problems[0])
 
 
+@pytest.mark.parametrize("value", ["!hunter2", "*hunter2", "&x [*hunter2]"])
+def test_a_text_that_yaml_takes_for_a_tag_or_an_alias_is_not_repeated(value: str) -> None:
+    """A password in clear may start with ! or *."""
+    _, problems = read(f"root_password_hash: {value}\n".encode(), "f.yaml")
+    assert problems
+    assert "hunter2" not in "".join(map(str, problems))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_tree_or_problems(raw: bytes) -> None:
     """Whatever stands in a file, reading it ends with values."""

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from netboot.model.inventory import (
+    AddressRange,
+    Assignment,
+    Cluster,
+    Inventory,
+    Network,
+    Node,
+    NoMatch,
+    Pool,
+    Tag,
+)
+from netboot.model.machine import Client, Mac
+from netboot.model.settings import Settings
+
+FIRST, SECOND, STRANGER = Mac("52:54:00:00:00:01"), Mac("52:54:00:00:00:02"), Mac("52:54:00:aa:bb:cc")
+LAB = Network(
+    "lab", IPv4Network("10.77.0.0/24"), "br0", IPv4Address("10.77.0.1"), options={26: 1400, 15: "lab"}
+)
+FAR = Network("far", IPv4Network("10.79.0.0/24"), None, IPv4Address("10.77.0.1"))
+NODE = Node("m1", "metal", (FIRST, SECOND), IPv4Address("10.77.0.10"), ("rack",), options={42: "10.0.0.4"})
+
+
+def settings(zone: str, module: str) -> Settings:
+    return Settings(timezone=zone, modules=(module,))
+
+
+INVENTORY = Inventory(
+    networks={"lab": LAB, "far": FAR},
+    clusters={
+        "blue": Cluster("blue", "10.77.0.1:6443", "debian", ("gpu",)),
+        "red": Cluster("red", "10.0.0.1:6443"),
+    },
+    pools={
+        "metal": Pool("metal", "blue", "lab", ("pool",)),
+        "rest": Pool("rest", "red", "lab", catch_all=True, node_name="new-{mac}"),
+    },
+    nodes=(NODE,),
+    tags={
+        "all": Tag("all", settings("all", "a"), {26: 1, 42: "10.0.0.1", 3: "all"}),
+        "gpu": Tag("gpu", settings("gpu", "g"), {26: 2, 42: "10.0.0.2"}),
+        "pool": Tag("pool", settings("pool", "p"), {26: 3, 42: "10.0.0.3"}),
+        "rack": Tag("rack", settings("rack", "r"), {26: 9000}),
+    },
+)
+
+
+def assigned(mac: Mac, inventory: Inventory = INVENTORY) -> Assignment:
+    found = inventory.match(Client(mac), [LAB])
+    assert isinstance(found, Assignment)
+    return found
+
+
+def test_every_card_of_a_node_is_the_same_node() -> None:
+    """Same name, same reserved address, whichever card asks."""
+    for mac in (FIRST, SECOND):
+        found = assigned(mac)
+        assert (found.name, found.node, found.address) == ("m1", NODE, IPv4Address("10.77.0.10"))
+        assert found.reason == "declared in pool metal"
+
+
+def test_a_stranger_lands_in_the_catch_all_under_a_name_of_its_mac() -> None:
+    """It has no node and no reserved address."""
+    found = assigned(STRANGER)
+    assert (found.name, found.pool.name, found.cluster.name) == ("new-525400aabbcc", "rest", "red")
+    assert (found.node, found.address) == (None, None)
+    assert found.reason == "undeclared: catch-all pool rest"
+
+
+def test_without_a_catch_all_a_stranger_is_left_alone() -> None:
+    """And the reason says why."""
+    pools = {"metal": INVENTORY.pools["metal"]}
+    found = replace(INVENTORY, pools=pools).match(Client(STRANGER), [LAB])
+    assert found == NoMatch("declared in no pool, and its network has no catch-all pool")
+
+
+def test_a_declared_machine_on_another_network_is_left_alone() -> None:
+    """It is not caught by that network's catch-all: somebody knows it."""
+    found = INVENTORY.match(Client(FIRST), [FAR])
+    assert isinstance(found, NoMatch)
+    assert "m1 is declared in network lab, but asks from far" in found.reason
+    nowhere = INVENTORY.match(Client(FIRST), [])
+    assert isinstance(nowhere, NoMatch)
+    assert "no network of ours" in nowhere.reason
+
+
+def test_settings_merge_all_then_cluster_then_pool_then_node_then_its_own() -> None:
+    """The strongest says last."""
+    own = replace(NODE, settings=Settings(timezone="own"))
+    assert assigned(FIRST).settings.timezone == "rack"
+    assert assigned(FIRST).settings.modules == ("a", "g", "p", "r")
+    assert assigned(FIRST, replace(INVENTORY, nodes=(own,))).settings.timezone == "own"
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "who"),
+    [(42, "10.0.0.4", "node"), (26, 9000, "node's tag"), (3, "all", "all"), (15, "lab", "network")],
+)
+def test_options_by_the_contracts_precedence(code: int, value: object, who: str) -> None:
+    """node > its tags > pool's > cluster's > all > network."""
+    assert assigned(FIRST).options[code] == value, who
+
+
+def test_a_strangers_options_come_from_its_pools_side_alone() -> None:
+    """all over the network; nothing of another pool or cluster."""
+    assert assigned(STRANGER).options == {26: 1, 42: "10.0.0.1", 3: "all", 15: "lab"}
+
+
+def test_the_image_is_the_nodes_else_the_pools_else_the_clusters() -> None:
+    """Without any the machine gets an address and no system."""
+    assert assigned(FIRST).image == "debian"
+    pools = {**INVENTORY.pools, "metal": replace(INVENTORY.pools["metal"], image="of-pool")}
+    with_pool = replace(INVENTORY, pools=pools)
+    assert assigned(FIRST, with_pool).image == "of-pool"
+    assert assigned(FIRST, replace(with_pool, nodes=(replace(NODE, image="own"),))).image == "own"
+    assert assigned(STRANGER).image is None
+
+
+def test_a_packet_belongs_to_its_relays_subnet_else_to_its_interface() -> None:
+    """giaddr decides, whether or not that network has an interface."""
+    assert INVENTORY.network_of(interface="br0", giaddr=None) == (LAB,)
+    assert INVENTORY.network_of(interface="br0", giaddr=IPv4Address("10.79.0.1")) == (FAR,)
+    assert INVENTORY.network_of(interface="br1", giaddr=None) == ()
+    assert INVENTORY.network_of(interface=None, giaddr=None) == ()
+    assert INVENTORY.network_of(interface="br0", giaddr=IPv4Address("192.0.2.1")) == ()
+
+
+def test_a_range_holds_its_ends_and_nothing_else() -> None:
+    """Both included; other things are not in it."""
+    some = AddressRange(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.3"))
+    inside = [IPv4Address(f"10.0.0.{n}") in some for n in range(5)]
+    assert inside == [False, True, True, True, False]
+    assert "10.0.0.2" not in some
+
+
+def test_the_indexes_are_ready_after_index() -> None:
+    """A packet after a reload waits for none of them."""
+    fresh = replace(INVENTORY)
+    fresh.index()
+    assert {"by_mac", "by_name", "reserved", "_catch_all"} <= set(vars(fresh))
+    assert fresh.by_name["m1"] is fresh.reserved[IPv4Address("10.77.0.10")] is fresh.by_mac[SECOND]
