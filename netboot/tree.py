@@ -97,9 +97,16 @@ def split_name(name: str) -> tuple[str, ...]:
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if ".." in parts or "\0" in name:
         raise Refused(403, "the name leads out of what is offered")
-    if len(parts) > MAX_DEPTH or any(len(os.fsencode(part)) > MAX_COMPONENT for part in parts):
+    if len(parts) > MAX_DEPTH or not all(map(_fits, parts)):
         raise Refused(404, "the name is nested too deeply or one of its parts is too long")
     return parts
+
+
+def _fits(part: str) -> bool:
+    try:
+        return len(os.fsencode(part)) <= MAX_COMPONENT
+    except UnicodeEncodeError:
+        return False  # no name in this host's file systems
 
 
 def open_below(root: str, parts: Sequence[str]) -> Opened:

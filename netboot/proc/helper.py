@@ -14,6 +14,9 @@ from netboot.proc.forker import ORPHAN_LIMIT
 from netboot.tree import Served
 
 _BACKLOG: Final = 4096
+REPORTS: Final = 50
+"""Reports between two ticks; what strangers send must not keep control busy, so the rest is only counted."""
+_LONGEST_TEXT: Final = 1000
 
 
 class Line:
@@ -23,6 +26,7 @@ class Line:
         channel.setblocking(False)
         self._channel = channel
         self._waiting: deque[tuple[str, Mapping[str, object]]] = deque(maxlen=_BACKLOG)
+        self._reports = 0
         self.gone = False
         """Control has ended or does not speak our language: finish what runs, take nothing new."""
 
@@ -60,8 +64,18 @@ class Line:
         if self._waiting or not self.tell(op, body):
             self._waiting.append((op, body))
 
+    def report(self, kind: str, text: str, source: str) -> None:
+        """Say that something was refused; at most `REPORTS` of them until the next `flush`."""
+        self._reports += 1
+        if self._reports <= REPORTS:
+            self.tell("refused", {"kind": kind, "text": text[:_LONGEST_TEXT], "source": source})
+
     def flush(self) -> None:
-        """Say what is owed, as far as control takes it."""
+        """Once per tick: say what is owed, as far as control takes it."""
+        if self._reports > REPORTS:
+            text = f"{self._reports - REPORTS} more requests were refused in half a second"
+            self.tell("refused", {"kind": "too-many-refused", "text": text, "source": ""})
+        self._reports = 0
         while self._waiting and self.tell(*self._waiting[0]):
             self._waiting.popleft()
 

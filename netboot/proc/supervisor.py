@@ -163,7 +163,7 @@ class Supervisor:
         workers = [h for s in self._slots if s.kind == "bulk" and (h := s.helper) and h.state == "ready"]
         for worker in sorted(workers, key=lambda helper: helper.connections):
             body = {"boot_id": boot_id, "client": client}
-            with contextlib.suppress(OSError):  # behind, or just ended: the next one
+            with contextlib.suppress(OSError, MalformedPacket):  # behind, or just ended: the next one
                 messages.send(worker.channel, "connection", body, blob=head, fds=(fd,))
                 worker.connections += 1
                 return True
@@ -287,7 +287,12 @@ class Supervisor:
     def _take(self, slot: _Slot, helper: _Helper, message: messages.Message) -> None:
         if message.op == "return" and slot.kind == "bulk" and len(message.fds) == 1:
             helper.connections = max(0, helper.connections - 1)
-            self._guard(self.on_return, message.fds[0], message.blob, message.text("client", limit=64))
+            try:
+                client = message.text("client", limit=64)
+            except MalformedPacket:
+                message.close()
+                raise
+            self._guard(self.on_return, message.fds[0], message.blob, client)
             return
         message.close()
         words = _BULK_WORDS if slot.kind == "bulk" else _TFTP_WORDS
@@ -312,7 +317,7 @@ class Supervisor:
             self._guard(self.on_transfer, _as_transfer(item))
 
     def _refused(self, _: _Helper, message: messages.Message) -> None:
-        kind, text, source = (message.text(key, limit=1024) for key in ("kind", "text", "source"))
+        kind, text, source = (message.text(key) for key in ("kind", "text", "source"))
         self._guard(self.on_refused, kind, text, source)
 
     def _ask(self, helper: _Helper, message: messages.Message) -> None:

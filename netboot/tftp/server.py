@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from netboot.errors import MalformedPacket, Refused
-from netboot.proc.helper import Line, last_resort, served
+from netboot.proc.helper import REPORTS, Line, last_resort, served
 from netboot.proc.messages import Message, close_all
 from netboot.tftp import wire
 from netboot.tftp.transfer import DEFAULT_BLKSIZE, ETHERNET_BLKSIZE, Action, End, Send, Transfer, negotiate
@@ -40,6 +40,7 @@ CACHED_FILE: Final = 8 << 20
 TICK: Final = 0.5
 _LISTEN_BATCH: Final = 32
 _MAX_PENDING: Final = 256
+_MAX_ASKS: Final = 250  # of control, per tick: a flood of requests must not keep it busy
 _SOL_UDP, _UDP_SEGMENT, _UDP_PAYLOAD = 17, 103, 65507
 _SEGMENTS: Final = 64  # that one UDP_SEGMENT send may hold in every kernel (UDP_MAX_SEGMENTS)
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT, _IP_MTU = 10, 0, 14
@@ -230,6 +231,7 @@ class Server:
         self._counter = 0
         self._cache = Cache()
         self._scratch = Scratch()
+        self._missing = self._asks = 0  # since the last tick
         self._draining = self._terminated = False
 
     def run(self) -> None:
@@ -336,7 +338,9 @@ class Server:
     def _refuse(self, request: Request, error: Refused, peer: Peer) -> None:
         name = request.name[:200]
         if error.status == 404:
-            self._tell_transfer([name, peer[0], 0, 0, True, error.reason])
+            self._missing += 1
+            if self._missing <= REPORTS:  # a flood of them must not keep control busy
+                self._line.tell("transfers", {"items": [[name, peer[0], 0, 0, True, error.reason]]})
         else:
             self._refused("tftp-refused", f"{name!r}: {error.reason}", peer)
 
@@ -382,7 +386,8 @@ class Server:
 
     def _ask(self, listener: socket.socket, request: Request, name: str, peer: Peer) -> bool:
         """Ask control for a per-machine name; False when control is away."""
-        if len(self._questions) >= _MAX_PENDING:
+        self._asks += 1
+        if len(self._questions) >= _MAX_PENDING or self._asks > _MAX_ASKS:
             return True  # the client repeats its request
         self._counter += 1
         deadline = time.monotonic() + ANSWER_TIME
@@ -473,6 +478,8 @@ class Server:
         action = running.machine.ack(number, time.monotonic())
         if action is not None:
             self._do(running, action)
+        else:
+            self._arm(running)
 
     def _heard_other(self, running: _Running, datagram: bytes) -> None:
         try:
@@ -573,6 +580,7 @@ class Server:
     # --- telling -------------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:
+        self._missing = self._asks = 0
         for number in [n for n, asked in self._questions.items() if asked.deadline <= now]:
             del self._questions[number]
         items = [
@@ -583,11 +591,8 @@ class Server:
             self._line.tell("transfers", {"items": items[start : start + _BATCH_ITEMS]})
         self._line.flush()
 
-    def _tell_transfer(self, item: list[object]) -> None:
-        self._line.tell("transfers", {"items": [item]})
-
     def _refused(self, kind: str, text: str, peer: Peer) -> None:
-        self._line.tell("refused", {"kind": kind, "text": text, "source": peer[0]})
+        self._line.report(kind, text, peer[0])
 
 
 _CODES: Final = {404: ErrorCode.NOT_FOUND, 403: ErrorCode.ACCESS_VIOLATION}

@@ -26,6 +26,7 @@ SILENCE: Final = 20.0
 """Seconds without progress after which a client is taken for gone, and"""
 UNANSWERED: Final = 6.0
 """the same for one that never answered at all (its address may be forged)."""
+_UNKNOWN_TRIP: Final = 0.02
 MAX_TIME: Final = 3600.0
 """Seconds that a whole transfer may take."""
 
@@ -95,7 +96,7 @@ class Transfer:
     """The state of one transfer. Times are seconds of one steady clock; `due` is when to call `expire`."""
 
     __slots__ = (
-        "_acked", "_back_off", "_fresh", "_last_progress", "_longest", "_oack_pending", "_repeated",
+        "_acked", "_back_off", "_fresh", "_gap", "_last_progress", "_longest", "_oack_pending", "_repeated",
         "_round_trip", "_sent", "_sent_at", "_silence", "_started", "_windowsize", "blocks", "due",
         "negotiated", "size",
     )  # fmt: skip
@@ -114,6 +115,7 @@ class Transfer:
         self._longest = float(negotiated.timeout or LONGEST_TIMEOUT)
         self._silence = max(SILENCE, min(5.0 * (negotiated.timeout or 0), 300.0))
         self._fresh = True  # what is on its way was sent once: its round trip may be measured
+        self._gap = False  # the client saw a gap, and `due` is when to answer that
         self._repeated = False  # a repeated ACK was answered since the last progress
         self._started = self._last_progress = self._sent_at = 0.0
 
@@ -153,7 +155,7 @@ class Transfer:
         self._progress(now, measured=whole)
         if acked >= self.blocks:
             return COMPLETE
-        return self._window(now, fresh=whole)
+        return self._window(now) if whole else self._once_per_round_trip(now)
 
     def _begin(self, number: int, now: float) -> Action | None:
         """The answer to our OACK is ACK 0; anything else is none."""
@@ -170,6 +172,8 @@ class Transfer:
             return End(f"no answer for {silent:.0f} s")
         if now - self._started > MAX_TIME:
             return End(f"not complete after {MAX_TIME:.0f} s")
+        if self._gap:  # no timeout: a gap whose time has come
+            return self._window(now, fresh=False)
         self._back_off = min(2 * self._back_off, self._longest)
         return self._again(now)
 
@@ -179,12 +183,21 @@ class Transfer:
 
     def _repeated_ack(self, now: float) -> Action | None:
         """In lockstep a repeated ACK means nothing. With windows it says that the first block was lost:
-        answered once per progress, and only when it can be an answer to what was sent last."""
-        lost = self._windowsize > 1 and not self._repeated and self._sent > self._acked
-        if not lost or self._round_trip is None or now - self._sent_at < self._round_trip:
+        answered once per progress."""
+        if self._windowsize == 1 or self._repeated or self._sent == self._acked:
             return None
         self._repeated = True
-        return self._again(now)
+        return self._once_per_round_trip(now)
+
+    def _once_per_round_trip(self, now: float) -> Action | None:
+        """The client saw a gap: send the window behind what it has, but not while its answer to the last
+        one may still be on its way. Each of many reordered blocks would else bring a whole window."""
+        earliest = self._sent_at + (_UNKNOWN_TRIP if self._round_trip is None else self._round_trip)
+        if now >= earliest:
+            return self._window(now, fresh=False)
+        self.due = earliest
+        self._gap = True
+        return None
 
     def _progress(self, now: float, *, measured: bool = True) -> None:
         self._last_progress = now
@@ -205,6 +218,7 @@ class Transfer:
             self._sent = acked + count
         self._sent_at = now
         self._fresh = fresh
+        self._gap = False
         self.due = now + self._back_off
         return Send(acked + 1, count)
 

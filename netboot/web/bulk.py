@@ -435,7 +435,7 @@ class Worker:
         self._ready_again.pop(fd, None)
 
     def _refused(self, kind: str, text: str, connection: _Connection) -> None:
-        self._line.tell("refused", {"kind": kind, "text": text, "source": connection.client})
+        self._line.report(kind, text, connection.client)
 
     # --- time ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from netboot.errors import MalformedPacket
 from netboot.proc import messages
-from netboot.proc.helper import Line, served
+from netboot.proc.helper import REPORTS, Line, served
 from netboot.tree import Served
 
 
@@ -105,3 +105,20 @@ def test_a_channel_given_to_a_line_does_not_block() -> None:
     one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with one, two:
         assert Line(two).receive() is None
+
+
+def test_a_flood_of_reports_is_counted_and_told_in_one(ends) -> None:
+    """Strangers decide how many requests are refused, not how much control hears of it."""
+    line = Line(ends[1])
+    for _ in range(REPORTS + 30):
+        line.report("bad", "x" * 5000, "192.0.2.1")
+    line.flush()
+    heard = []
+    while True:
+        try:
+            heard.append(messages.receive(ends[0]))
+        except BlockingIOError:
+            break
+    assert len(heard) == REPORTS + 1
+    assert heard[-1].text("text").startswith("30 more")
+    assert len(heard[0].text("text")) <= 1000

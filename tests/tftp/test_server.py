@@ -319,3 +319,24 @@ async def test_garbage_harms_nobody(made: House, client: Client) -> None:
     assert await other.fetch("small") == b"hello"
     other.sock.close()
     assert made.supervisor.processes()[0].restarts == 0
+
+
+async def test_an_unprintable_name_is_refused_like_any_other(made: House, client: Client) -> None:
+    """Its escaped form is long: the report is cut, and the process that made it stays."""
+    for name in ("../" + "\U000e0001" * 250, "../" + "\x80" * 250, b"../" + b"\xff" * 600):
+        client.ask(name)
+        assert (await client.hear())[:4] == b"\0\5\0\2"
+    await until(lambda: len(made.refused) == 3)
+    assert made.supervisor.processes()[0].restarts == 0
+
+
+async def test_a_flood_of_bad_requests_reaches_control_as_few_words(made: House, client: Client) -> None:
+    """A thousand refused requests and a thousand for missing files: a bounded number of messages."""
+    for _ in range(1000):
+        client.ask("../x")
+        client.ask("missing")
+    await until(lambda: any(kind == "too-many-refused" for kind, _, _ in made.refused))
+    other = Client(made.tftp)
+    assert await other.fetch("small") == b"hello"
+    other.sock.close()
+    assert len(made.refused) + len(made.transfers) < 1500

@@ -116,16 +116,28 @@ def test_an_ack_in_the_middle_of_a_window_begins_anew_behind_it() -> None:
     """The client saw a gap: the window slides to what it has (RFC 7440 section 4)."""
     machine = windowed(512 * 100, 8)
     machine.start(0.0)
-    assert machine.ack(3, 0.01) == Send(4, 8)
+    assert machine.ack(8, 0.010) == Send(9, 8)
+    assert machine.ack(11, 0.025) == Send(12, 8)
+
+
+def test_gaps_are_answered_once_per_round_trip() -> None:
+    """Blocks that were only reordered bring an ACK each: not a window each."""
+    machine = windowed(512 * 100, 8)
+    machine.start(0.0)
+    assert machine.ack(8, 0.010) == Send(9, 8)
+    assert [machine.ack(n, 0.011 + n / 10_000) for n in (9, 10, 11, 12)] == [None] * 4
+    assert machine.due == pytest.approx(0.020)
+    assert machine.expire(0.020) == Send(13, 8)
+    assert machine.due - 0.020 == pytest.approx(0.05)
 
 
 def test_a_repeated_ack_tells_once_that_the_first_block_of_a_window_was_lost() -> None:
-    """Once per progress, and not before a round trip has passed: a flood of ACKs is answered once."""
+    """Once per progress: a flood of repeated ACKs is answered once."""
     machine = windowed(512 * 100, 8)
     machine.start(0.0)
     assert machine.ack(8, 0.010) == Send(9, 8)
     assert machine.ack(8, 0.011) is None
-    assert machine.ack(8, 0.025) == Send(9, 8)
+    assert machine.expire(machine.due) == Send(9, 8)
     assert [machine.ack(8, 0.03 + n / 10) for n in range(20)] == [None] * 20
     assert machine.ack(16, 3.0) == Send(17, 8)
 
