@@ -179,6 +179,8 @@ class KubeadmJoin:
         if isinstance(verdict, Undecided):
             text = reasons.still_ready(request, verdict.seconds)
             raise JoinWithheld(text, min(5.0, max(1.0, verdict.seconds)))
+        if not request.cluster.mark_unknown:
+            raise JoinWithheld(reasons.not_marked(request), 5.0)
         try:
             await api.mark_unknown(node, now)
         except ClusterRefused as error:

@@ -18,6 +18,14 @@ def still_ready(request: JoinRequest, seconds: float) -> str:
     )
 
 
+def not_marked(request: JoinRequest) -> str:
+    """R19 where the operator keeps us from marking Node objects: the cluster has to notice by itself."""
+    return (
+        f"Node {request.node} is still Ready and nobody renews its Lease: waiting for cluster "
+        f"{request.cluster.name} to notice (40 to 50 s), because node_actions.mark_unknown is false"
+    )
+
+
 def impostor(request: JoinRequest) -> str:
     """R19: another machine does."""
     return (

@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -308,6 +309,17 @@ async def test_r19_a_dead_machine_that_was_not_watched_is_waited_for(asking: Ask
             waits += 1
             await asyncio.sleep(0.05)
     assert waits > 5 and kube.ready("m1") == "Unknown"
+
+
+async def test_r19_an_operator_may_forbid_to_mark_node_objects(asking: Asking, kube: Kube) -> None:
+    """node_actions.mark_unknown: false leaves the Node object alone; the machine waits for its cluster."""
+    await kube.api.control("living_node", name="m1", every=60)
+    await kube.api.control("delete", resource="leases", namespace="kube-node-lease", name="m1")
+    request = asking.request()
+    forbidden = replace(request, cluster=replace(request.cluster, mark_unknown=False))
+    with pytest.raises(JoinWithheld, match="mark_unknown is false") as withheld:
+        await asking.method().material(forbidden, time.time())
+    assert withheld.value.retry_after == 5.0 and kube.ready("m1") == "True"
 
 
 async def test_r19_no_lease_is_a_dead_machine(asking: Asking, kube: Kube) -> None:
