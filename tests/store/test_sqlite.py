@@ -65,7 +65,7 @@ async def test_no_answer_leaves_before_its_commit(
 
     def slow(connection: sqlite3.Connection) -> None:
         reached.set()
-        assert go_on.wait(30)
+        assert go_on.wait(10)
         commit(connection)
 
     monkeypatch.setattr(store, "_commit", slow)
