@@ -1,15 +1,16 @@
 """The DHCP server: gathers facts, lets the engine decide, claims the lease, sends (in this order).
 
-Sockets are drained by `add_reader`. The work on a datagram runs at once until it has to wait for the
-store, and only then becomes a task: lookups in memory and OFFERs cost none.
+Sockets are drained by `add_reader`. The work on a datagram runs at once as far as it goes without the disk;
+while it waits for the store, others are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, Protocol
@@ -28,6 +29,9 @@ from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.lease import Lease
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.store import LeaseStore
+
+Work = Coroutine[asyncio.Future[Any], None, None]
+"""The handling of one datagram; what it waits for are the store's futures."""
 
 BATCH = 64
 """Datagrams taken per wake-up, so that other work of the loop gets its turn."""
@@ -127,8 +131,7 @@ class DhcpServer:
         self._boot_port = boot_port
         self._ports: tuple[Port, ...] = ()
         self._site: _Site | None = None
-        self._group: asyncio.TaskGroup | None = None
-        self._in_flight = 0
+        self._waiting: set[Work] = set()
         self._offered: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._resting: dict[int, float] = {}
         self._decliners: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -138,39 +141,39 @@ class DhcpServer:
         loop = asyncio.get_running_loop()
         self._ports = tuple(endpoints)
         self._site = None
-        async with asyncio.TaskGroup() as self._group:
+        for endpoint in endpoints:
+            loop.add_reader(endpoint.fileno(), self._drain, endpoint)
+        try:
+            await loop.create_future()
+        finally:
             for endpoint in endpoints:
-                loop.add_reader(endpoint.fileno(), self._drain, endpoint)
-            try:
-                await loop.create_future()
-            finally:
-                for endpoint in endpoints:
-                    loop.remove_reader(endpoint.fileno())
+                loop.remove_reader(endpoint.fileno())
+            while self._waiting:
+                self._waiting.pop().close()
 
     def _drain(self, port: Port) -> None:
         for data, source in port.receive(BATCH):
-            if self._in_flight >= IN_FLIGHT:
+            if len(self._waiting) >= IN_FLIGHT:
                 self._journal.refused(
                     "dhcp_overload", "the store is too slow: requests are dropped", source=""
                 )
                 return
-            self._start(self.handle(data, source, port))
+            work = self.handle(data, source, port)
+            self._waiting.add(work)
+            self._advance(work)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as far as it goes without waiting; what is left of it becomes a task."""
+    def _advance(self, work: Work, _: object = None) -> None:
+        """Run `work` until it waits for the store, and go on when the store has answered.
+
+        No task of its own: it would cost more than all the rest of an answer, and `handle` never raises.
+        A store that needs a current task makes one.
+        """
+        if work not in self._waiting:
+            return  # closed by the end of `run`
         try:
-            waiting = work.send(None)
+            work.send(None).add_done_callback(functools.partial(self._advance, work))
         except StopIteration:
-            return
-        assert self._group is not None
-        self._in_flight += 1
-        self._group.create_task(self._continue(work, waiting))
-
-    async def _continue(self, work: Coroutine[Any, Any, None], waiting: object) -> None:
-        try:
-            await _Rest(work, waiting)
-        finally:
-            self._in_flight -= 1
+            self._waiting.discard(work)
 
     async def handle(self, data: bytes, source: str, port: Port) -> None:
         """Answer one datagram. Never raises: what goes wrong with it is counted and reported."""
@@ -470,27 +473,6 @@ class DhcpServer:
         if len(self._decliners) > _KEPT_DECLINERS:
             self._decliners.popitem(last=False)
         return count < DECLINES
-
-
-class _Rest:
-    """What is left of a coroutine that was started by hand and waits for `waiting`."""
-
-    def __init__(self, work: Coroutine[Any, Any, None], waiting: object) -> None:
-        self._work = work
-        self._waiting = waiting
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waiting = self._waiting
-        while True:
-            try:
-                try:
-                    got = yield waiting
-                except BaseException as error:  # noqa: BLE001  # a cancellation belongs to the work
-                    waiting = self._work.throw(error)
-                else:
-                    waiting = self._work.send(got)
-            except StopIteration:
-                return
 
 
 def _server_address(network: Network, port: Port) -> IPv4Address | None:

@@ -433,7 +433,7 @@ async def test_a_proxied_network_is_not_leased_in() -> None:
 
 
 async def test_what_waits_for_the_store_delays_nobody_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A datagram whose claim waits becomes a task, others are answered, and too many are dropped."""
+    """While the claim of one waits others are answered, and too many are dropped."""
     world = World()
     gate = asyncio.Event()
     claim = world.store.claim_lease
@@ -445,16 +445,36 @@ async def test_what_waits_for_the_store_delays_nobody_and_is_bounded(monkeypatch
     offer = await world.say(discover(STRANGER))
     assert offer is not None
     world.store.claim_lease = slow  # type: ignore[method-assign]
-    async with asyncio.TaskGroup() as group:
-        world.server._group = group
-        port = Feed(world, [encode(selecting(STRANGER, offer)), encode(discover(OTHER_STRANGER))])
-        world.server._drain(port)  # type: ignore[arg-type]
-        assert [p.kind for _, p in world.port.sent] == [Kind.OFFER, Kind.OFFER]
-        monkeypatch.setattr(server_module, "IN_FLIGHT", 1)
-        world.server._drain(Feed(world, [encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
-        assert world.journal.counters["dhcp_overload"] == 1
-        gate.set()
-    assert world.port.sent[-1][1].kind is Kind.ACK
+    world.server._drain(Feed(world, [encode(selecting(STRANGER, offer)), encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
+    assert [p.kind for _, p in world.port.sent] == [Kind.OFFER, Kind.OFFER]
+    monkeypatch.setattr(server_module, "IN_FLIGHT", 1)
+    world.server._drain(Feed(world, [encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
+    assert world.journal.counters["dhcp_overload"] == 1
+    gate.set()
+    await asyncio.sleep(0.01)
+    assert world.port.sent[-1][1].kind is Kind.ACK and not world.server._waiting
+
+
+async def test_the_end_of_the_server_leaves_nothing_waiting() -> None:
+    """A claim whose answer comes after the end sends nothing any more."""
+    world = World()
+    offer = await world.say(discover(STRANGER))
+    answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def never(lease: Lease, seen: Lease | None, displaced: Lease | None = None) -> bool:
+        return await answer
+
+    world.store.claim_lease = never  # type: ignore[method-assign]
+    assert offer is not None
+    running = asyncio.ensure_future(world.server.run([]))
+    await asyncio.sleep(0)
+    world.server._drain(Feed(world, [encode(selecting(STRANGER, offer))]))  # type: ignore[arg-type]
+    assert len(world.server._waiting) == 1
+    running.cancel()
+    await asyncio.wait([running])
+    answer.set_result(True)
+    await asyncio.sleep(0)
+    assert len(world.port.sent) == 1
 
 
 class Feed:
