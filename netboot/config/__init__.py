@@ -15,6 +15,7 @@ from pathlib import Path
 
 from netboot.config import checks, nodes_file, reading, schema, translate
 from netboot.config.checks import Declared, Facts
+from netboot.config.keys import RawPath
 from netboot.config.model import (
     UNLIMITED,
     Api,
@@ -27,7 +28,7 @@ from netboot.config.model import (
     TftpLimits,
 )
 from netboot.config.problems import Place, Problem, report
-from netboot.config.reading import RawPath, Source
+from netboot.config.reading import Source
 from netboot.errors import ConfigError
 
 __all__ = [

@@ -10,8 +10,9 @@ from itertools import pairwise
 from uuid import UUID
 
 from netboot.config import schema
+from netboot.config.keys import NotYet, RawPath, marked
 from netboot.config.problems import Place, Problem, shown
-from netboot.config.reading import RawPath, Source
+from netboot.config.reading import Source
 from netboot.model.inventory import AddressRange, Node
 from netboot.model.machine import smbios_uuid
 
@@ -71,8 +72,8 @@ def all_problems(facts: Facts) -> Iterator[Problem]:
 
 def refused(source: Source) -> Iterator[Problem]:
     """Keys that are refused until they work. A wrong value is told as such elsewhere."""
-    for path, key in schema.marked(source.tree):
-        if isinstance(key.marker, schema.NotYet):
+    for path, key in marked(source.tree, schema.KEYS):
+        if isinstance(key.marker, NotYet):
             yield source.problem(path, key.marker.what, key.marker.remedy)
 
 
@@ -87,8 +88,8 @@ def warnings(facts: Facts, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> Ite
 def _later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> str | None:
     """The one warning that names every key without effect yet, and its first lines."""
     places: dict[str, list[str]] = {}
-    for path, key in schema.marked(source.tree):
-        if not isinstance(key.marker, schema.NotYet):
+    for path, key in marked(source.tree, schema.KEYS):
+        if not isinstance(key.marker, NotYet):
             places.setdefault(key.path, []).append(str(source.place(path)))
     for place, keys in rows:
         for name in keys:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from netboot.config import node_values, schema, values
+from netboot.config.keys import Key, marked
 from netboot.config.problems import Bad, Place, Problem, shown
 from netboot.config.reading import explain
 from netboot.model.inventory import Node
@@ -89,7 +90,7 @@ def _row(
         what = "; ".join(f"{'.'.join(map(str, path))}: {what}" for path, what, _ in said)
         name = entry.get("name")
         return Problem(place, shown(name)[1:-1] if isinstance(name, str) else "", what, said[0][2])
-    later = tuple(key.path for _, key in schema.marked(entry, _NODE))
+    later = tuple(key.path for _, key in marked(entry, _NODE))
     return Row(place.line, convert(checked, pool), later)
 
 
@@ -230,7 +231,7 @@ def _columns() -> tuple[str, ...]:
     return tuple(_leaves(_NODE, ""))
 
 
-def _leaves(key: schema.Key, prefix: str) -> Iterator[str]:
+def _leaves(key: Key, prefix: str) -> Iterator[str]:
     for name, child in key.below.items():
         column = f"{prefix}{name}"
         if child.below and not child.free and column not in _NO_CELL:

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-Path = tuple[str | int, ...]
-"""Keys from the top of the file to a value; positions in lists are numbers."""
-
 
 class Place(NamedTuple):
     """A line of a file, counted from 1; line 0 stands for the file as a whole."""

@@ -10,12 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from netboot.config import schema
+from netboot.config.keys import Key, RawPath
 from netboot.config.merge import doubled, merged
 from netboot.config.problems import Bad, Many, Place, Problem, shown
 from netboot.config.values import nearest
 from netboot.config.yaml_source import MAX_BYTES, Map, Seq, read
-
-RawPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def _without(node: Any, doomed: _Doomed) -> Any:
     return node
 
 
-def explain(error: Any, top: schema.Key = schema.KEYS) -> Iterator[tuple[RawPath, str, str]]:
+def explain(error: Any, top: Key = schema.KEYS) -> Iterator[tuple[RawPath, str, str]]:
     """One error of pydantic as path below `top`, what is wrong, remedy. Values are quoted by `Bad` alone."""
     path: RawPath = tuple(part for part in error["loc"] if part != "[key]")
     cause = error.get("ctx", {}).get("error")
@@ -189,14 +188,14 @@ _WORDS = {
 }
 
 
-def _unknown(path: RawPath, top: schema.Key) -> tuple[str, str]:
+def _unknown(path: RawPath, top: Key) -> tuple[str, str]:
     word = str(path[-1])
     known = _siblings(path, top)
     remedy = nearest(word, known) or f"take it out; known here: {', '.join(known)}"
     return f"unknown key {shown(word)}", remedy
 
 
-def _siblings(path: RawPath, key: schema.Key) -> Iterable[str]:
+def _siblings(path: RawPath, key: Key) -> Iterable[str]:
     """The keys that may stand beside the last one of a path below `key`."""
     by_name = False
     for part in path[:-1]:

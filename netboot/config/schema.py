@@ -1,59 +1,24 @@
-"""The keys of the operator's file: types, defaults, and what has no effect yet.
+"""The keys of the operator's file: types, defaults, and (by the markers of `keys`) what has no effect yet.
 
-One frozen pydantic model per mapping of the file. A field's metadata may hold a marker: `Later` (accepted,
-named in a warning) or `NotYet` (refused, for ignoring it would weaken security or change who joins what).
-Both leave a value alone that says what happens anyway.
+One frozen pydantic model per mapping of the file; single values are read by `values` and `node_values`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from netboot.config import node_values, values
+from netboot.config.keys import Later, NotYet, tree
 from netboot.config.model import UNLIMITED, Limit, Rate
 from netboot.model.inventory import INFINITE, AddressRange, Options
 from netboot.model.machine import Mac
 from netboot.model.settings import Taint
 
 _P = PlainValidator
-
-
-def _unset(value: object) -> bool:
-    """Whether a value is empty all the way down."""
-    if isinstance(value, dict):
-        return all(_unset(v) for v in value.values())
-    return value is None or value == []
-
-
-@dataclass(frozen=True)
-class Later:
-    """A key without effect yet; `harmless` values say what happens anyway and are not worth a warning."""
-
-    harmless: tuple[object, ...] = ()
-
-    def silent(self, value: object) -> bool:
-        """Whether this value asks for nothing that does not happen."""
-        return _unset(value) or any(value == h and type(value) is type(h) for h in self.harmless)
-
-
-@dataclass(frozen=True)
-class NotYet(Later):
-    """A key that is refused until it works: `what` is missing, `remedy` is there meanwhile."""
-
-    what: str = ""
-    remedy: str = ""
-
-    @property
-    def chosen(self) -> bool:
-        """Whether some values of the key work and others do not yet."""
-        return any(isinstance(value, str) and value != "unlimited" for value in self.harmless)
 
 
 class Entry(BaseModel):
@@ -441,75 +406,5 @@ class Root(Entry):
     tags: dict[Name, Tag] = {}
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of the file: its generic name (`networks.lease`, `tags.*.mounts.where`), what is below it."""
-
-    path: str
-    marker: Later | None = None
-    below: Mapping[str, Key] = field(default_factory=dict)
-    """Keys below it, where it is a mapping or a list of mappings with known keys."""
-    free: bool = False
-    """Its own keys are the operator's (a map by name): `below` is what each of them holds."""
-
-
-def keys() -> Key:
-    """The tree of all keys, with the markers that stand in the models."""
-    return Key("", None, _below(Root, ""))
-
-
-def _below(model: type[BaseModel], prefix: str) -> Mapping[str, Key]:
-    found: dict[str, Key] = {}
-    for name, info in model.model_fields.items():
-        path = f"{prefix}{name}"
-        marker = next((m for m in info.metadata if isinstance(m, Later)), None)
-        entry, free = _entry(info.annotation)
-        inside = _below(entry, f"{path}.*." if free else f"{path}.") if entry else {}
-        found[name] = Key(path, marker, inside, free)
-    return MappingProxyType(found)
-
-
-def _entry(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model that a field holds (directly, in a list, by name), and whether by name."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
-    free = get_origin(annotation) is dict
-    for part in get_args(annotation):
-        model, _ = _entry(part)
-        if model:
-            return model, free
-    return None, False
-
-
-KEYS = keys()
-
-RawPath = tuple[str | int, ...]
-
-
-def marked(tree: object, key: Key = KEYS, path: RawPath = ()) -> Iterator[tuple[RawPath, Key]]:
-    """Every marked key of a raw tree whose value says more than what happens anyway."""
-    for place, entry in _entries(tree, key, path):
-        for name in entry:
-            if name not in key.below:
-                continue
-            child = key.below[name]
-            if child.marker and not child.marker.silent(entry[name]):
-                yield (*place, name), child
-            if child.below:
-                yield from marked(entry[name], child, (*place, name))
-
-
-def _entries(tree: object, key: Key, path: RawPath) -> Iterator[tuple[RawPath, dict[str, object]]]:
-    """The mappings that a key holds: itself, each of a list, or each by its name."""
-    if isinstance(tree, dict):
-        if not key.free:
-            yield path, tree
-            return
-        items: Iterator[tuple[str | int, object]] = iter(tree.items())
-    elif isinstance(tree, list):
-        items = iter(enumerate(tree))
-    else:
-        return
-    for at, item in items:
-        if isinstance(item, dict):
-            yield (*path, at), item
+KEYS = tree(Root)
+"""Every key of the file, as a tree."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netboot.config import schema
-from netboot.config.schema import KEYS, Key, Later, NotYet, marked
+from netboot.config.keys import Key, Later, NotYet
+from netboot.config.schema import KEYS
 
 ROOT = Path(__file__).parent.parent.parent
 _ROW = re.compile(r"\| `([a-z_.*]+)` \| (.+) \| (.+) \| (works|later|refused) \|")
@@ -79,35 +80,3 @@ def test_every_refusal_says_what_to_write_instead() -> None:
         if isinstance(marker, NotYet):
             assert marker.what, path
             assert marker.remedy, path
-
-
-def test_a_value_that_says_what_happens_anyway_is_not_marked() -> None:
-    """Defaults and empty values ask for nothing."""
-    tree = {
-        "server": {"tftp": {"single_port": False}, "storm": {"max_rate": "unlimited"}, "database": "sqlite"},
-        "networks": [
-            {"mode": "server", "admit": {"macs": [], "vendors": []}, "relays": [], "relayed": False}
-        ],
-        "clusters": [
-            {"join": {"method": "kubeadm", "max_nodes": "unlimited"}, "node_actions": {"drain": False}}
-        ],
-        "pools": [
-            {"priority": 0, "admission": "automatic", "nodes": [{"uuid": None, "boot": {"quirks": []}}]}
-        ],
-    }
-    assert list(marked(tree)) == []
-
-
-def test_marked_keys_are_found_wherever_they_stand() -> None:
-    """In lists, in maps by name, below others."""
-    tree = {
-        "images": {"a": {"mirrors": ["http://a"]}},
-        "pools": [{}, {"nodes": [{"bmc": {"driver": "ipmi"}}], "priority": False}],
-        "tags": {"t": {"mounts": 5}},
-        "unknown": {"priority": 3},
-    }
-    assert [(path, key.path) for path, key in marked(tree)] == [
-        (("images", "a", "mirrors"), "images.*.mirrors"),
-        (("pools", 1, "nodes", 0, "bmc"), "pools.nodes.bmc"),
-        (("pools", 1, "priority"), "pools.priority"),
-    ]
