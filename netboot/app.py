@@ -172,7 +172,12 @@ class App:
         limits = TftpLimits(whole(server.tftp.max_transfers), whole(server.tftp.per_client))
         workers = server.workers or os.cpu_count() or 1
         return Supervisor(
-            self._bound.forker, served, workers=workers, tftp_sockets=self._bound.tftp, tftp_limits=limits
+            self._bound.forker,
+            served,
+            workers=workers,
+            tftp_sockets=self._bound.tftp,
+            tftp_limits=limits,
+            connections=whole(server.boot_limits.connections),
         )
 
     def _wire(self) -> None:

@@ -74,7 +74,7 @@ class Line:
         """Once per tick: say what is owed, as far as control takes it."""
         if self._reports > REPORTS:
             text = f"{self._reports - REPORTS} more requests were refused in half a second"
-            self.tell("refused", {"kind": "too-many-refused", "text": text, "source": ""})
+            self.tell("refused", {"kind": "too_many_refused", "text": text, "source": ""})
         self._reports = 0
         while self._waiting and self.tell(*self._waiting[0]):
             self._waiting.popleft()

@@ -126,16 +126,19 @@ class Supervisor:
         workers: int,
         tftp_sockets: Sequence[socket.socket] = (),
         tftp_limits: TftpLimits | None = None,
+        connections: int = 256,
         grace: float = 10.0,
     ) -> None:
         """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
 
+        `connections`: what one client address may hold open at one bulk worker.
         `grace`: seconds that running downloads get at an orderly end.
         """
         self._forker = forker
         self._served = served
         self._tftp_sockets = tuple(tftp_sockets)
         self._limits = tftp_limits or TftpLimits()
+        self._connections = connections
         self._grace = grace
         self._slots = [_Slot("bulk", index) for index in range(workers)]
         if self._tftp_sockets:
@@ -250,6 +253,7 @@ class Supervisor:
             "program_dirs": list(self._served.program_dirs),
             "max_transfers": self._limits.max_transfers,
             "per_client": self._limits.per_client,
+            "connections": self._connections,
         }
 
     def _sockets(self, kind: Kind) -> list[int]:

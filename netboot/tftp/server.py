@@ -324,7 +324,7 @@ class Server:
         try:
             packet = wire.parse(datagram)
         except MalformedPacket as error:
-            self._refused("tftp-malformed", str(error), peer)
+            self._refused("tftp_malformed", str(error), peer)
             if datagram[:2] in (b"\0\1", b"\0\2"):  # only what meant to ask is told
                 self._deny(listener, peer, ErrorCode.ILLEGAL_OPERATION, str(error))
             return
@@ -342,7 +342,7 @@ class Server:
             if self._missing <= REPORTS:  # a flood of them must not keep control busy
                 self._line.tell("transfers", {"items": [[name, peer[0], 0, 0, True, error.reason]]})
         else:
-            self._refused("tftp-refused", f"{name!r}: {error.reason}", peer)
+            self._refused("tftp_refused", f"{name!r}: {error.reason}", peer)
 
     def _read_request(self, listener: socket.socket, request: Request, peer: Peer) -> None:
         if request.opcode != Opcode.RRQ:
@@ -377,10 +377,10 @@ class Server:
     def _full(self, peer: Peer) -> bool:
         """Over a limit: no answer, for clients repeat a request and give up at an error."""
         if len(self._transfers) >= self._max_transfers:
-            self._refused("tftp-busy", f"{self._max_transfers} transfers run already", peer)
+            self._refused("tftp_busy", f"{self._max_transfers} transfers run already", peer)
             return True
         if self._clients.get(peer[0], 0) >= self._per_client:
-            self._refused("tftp-busy", f"{self._per_client} transfers of this client run already", peer)
+            self._refused("tftp_busy", f"{self._per_client} transfers of this client run already", peer)
             return True
         return False
 

@@ -17,6 +17,7 @@ import socket
 import struct
 import termios
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -190,6 +191,8 @@ class Worker:
         self._epoll.register(channel.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
         self._served: Served | None = None
+        self._limit = 0  # connections of one client address
+        self._clients: Counter[str] = Counter()
         self._closed = 0  # connections that ended since we last told control
         self._draining = False
         self._terminated = False
@@ -243,6 +246,7 @@ class Worker:
     def _obey(self, message: Message) -> None:
         if message.op == "configure":
             self._served = served(message)
+            self._limit = message.number("connections")
         elif message.op == "drain":
             self._drain()
 
@@ -260,8 +264,14 @@ class Worker:
         )
         self._connections[sock.fileno()] = connection
         self._epoll.register(sock.fileno(), select.EPOLLIN)
+        self._clients[connection.client] += 1
         if self._draining:
             self._close(connection)
+        elif self._clients[connection.client] > self._limit:
+            text = f"more than {self._limit} connections of one address at one worker"
+            self._refused("http_too_many_connections", text, connection)
+            self._reply(connection, refusal(None, 503, text), None)
+            self._advance(connection)
         else:
             self._advance(connection)
 
@@ -300,7 +310,7 @@ class Worker:
                 connection.buffer += data
                 head = parse_head(connection.buffer)
         except MalformedHead as error:
-            self._refused("bad-request", str(error), connection)
+            self._refused("http_malformed", str(error), connection)
             self._reply(connection, refusal(None, error.status, str(error)), None)
             return True
         if not connection.first and not is_bulk_path(head.path):
@@ -334,7 +344,7 @@ class Worker:
             opened = open_path(self._served, head.path)
         except Refused as error:
             if error.status != 404:
-                self._refused("http-refused", f"{head.path[:200]!r}: {error.reason}", connection)
+                self._refused("http_refused", f"{head.path[:200]!r}: {error.reason}", connection)
             return refusal(head, error.status, error.reason), None
         reply = respond(head, opened)
         if reply.start == reply.stop:
@@ -432,6 +442,9 @@ class Worker:
         fd = connection.sock.fileno()
         self._epoll.unregister(fd)
         del self._connections[fd]
+        self._clients[connection.client] -= 1
+        if not self._clients[connection.client]:
+            del self._clients[connection.client]
         self._ready_again.pop(fd, None)
 
     def _refused(self, kind: str, text: str, connection: _Connection) -> None:

@@ -83,12 +83,19 @@ async def house(
     own: Account | None = None,
     helper: Account | None = None,
     grace: float = 5.0,
+    connections: int = 256,
 ) -> AsyncIterator[House]:
     """Run helpers and an accept point for the length of a test; everything ends with it."""
     sockets = [udp_socket()] if tftp else []
     forker = start_forker(ENTRIES if tftp else {"bulk": ENTRIES["bulk"]}, own=own, helper=helper)
     supervisor = Supervisor(
-        forker, served, workers=workers, tftp_sockets=sockets, tftp_limits=limits, grace=grace
+        forker,
+        served,
+        workers=workers,
+        tftp_sockets=sockets,
+        tftp_limits=limits,
+        grace=grace,
+        connections=connections,
     )
     made = House(supervisor, served, tftp=sockets[0].getsockname() if sockets else None)
     supervisor.on_progress = made.progress.append

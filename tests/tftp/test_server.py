@@ -187,7 +187,7 @@ async def test_a_way_out_of_the_tree_is_refused_and_reported(made: House, client
     client.ask(name)
     assert (await client.hear())[:4] == b"\0\5\0\2"
     await until(lambda: made.refused)
-    assert made.refused[-1][0] == "tftp-refused"
+    assert made.refused[-1][0] == "tftp_refused"
     assert made.refused[-1][2] == "127.0.0.1"
 
 
@@ -232,7 +232,7 @@ async def test_a_name_of_ten_kilobytes_is_refused(made: House, client: Client) -
     client.ask(b"a" * 10_000)
     assert (await client.hear())[:4] == b"\0\5\0\4"
     await until(lambda: made.refused)
-    assert made.refused[-1][0] == "tftp-malformed"
+    assert made.refused[-1][0] == "tftp_malformed"
     assert await client.fetch("small") == b"hello"
 
 
@@ -289,7 +289,7 @@ async def test_transfers_of_one_client_are_limited(tmp_path: Path) -> None:
             await one.hear()
         clients[2].ask("a")
         assert await clients[2].silent()
-        assert made.refused[0][0] == "tftp-busy"
+        assert made.refused[0][0] == "tftp_busy"
         clients[0].sock.sendto(b"\0\5\0\0stop\0", clients[0].peer)
         await until(lambda: any(t.done for t in made.transfers))
         clients[2].ask("a")
@@ -335,7 +335,7 @@ async def test_a_flood_of_bad_requests_reaches_control_as_few_words(made: House,
     for _ in range(1000):
         client.ask("../x")
         client.ask("missing")
-    await until(lambda: any(kind == "too-many-refused" for kind, _, _ in made.refused))
+    await until(lambda: any(kind == "too_many_refused" for kind, _, _ in made.refused))
     other = Client(made.tftp)
     assert await other.fetch("small") == b"hello"
     other.sock.close()

@@ -225,7 +225,7 @@ async def test_a_way_out_and_a_link_are_reported(made: House, client: Client) ->
     await client.ask("/files/link")
     await client.ask("/files/none")
     await until(lambda: len(made.refused) == 2)
-    assert {(kind, source) for kind, _, source in made.refused} == {("http-refused", "127.0.0.1")}
+    assert {(kind, source) for kind, _, source in made.refused} == {("http_refused", "127.0.0.1")}
 
 
 async def test_other_methods_are_refused_with_their_remedy(client: Client) -> None:
@@ -309,6 +309,24 @@ async def test_idle_and_dripping_clients_cost_the_others_nothing(
         writer.transport.abort()
     await asyncio.sleep(0)
     del reader
+
+
+async def test_one_address_cannot_hold_every_connection(tmp_path: Path) -> None:
+    """Over the limit of one address: 503, reported, closed; when one of its connections ends it is served."""
+    served = make_served(tmp_path)
+    (tmp_path / "files" / "a").write_bytes(b"x")
+    async with house(served, connections=2) as made:
+        clients = [Client(*await asyncio.open_connection(*made.http)) for _ in range(3)]
+        assert [(await client.ask("/files/a"))[0] for client in clients] == [200, 200, 503]
+        assert await asyncio.wait_for(clients[2].reader.read(), 5) == b""
+        await until(lambda: made.refused)
+        clients[0].writer.close()
+        await until(lambda: made.supervisor.downloads() == 1)
+        again = Client(*await asyncio.open_connection(*made.http))
+        assert (await again.ask("/files/a"))[0] == 200
+        for client in (*clients, again):
+            client.writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def test_a_connection_that_asks_nothing_is_closed_in_time(tmp_path: Path) -> None:
