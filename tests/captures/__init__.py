@@ -54,7 +54,9 @@ def readable(capture: Path) -> str:
 def _message(message: Message) -> str:
     packet = decode(message.payload)
     kind = packet.kind.name if packet.kind else "BOOTP"
-    lines = [f"{message.after:8.3f}s {message.source} > {message.destination} {kind} {len(message.payload)} octets"]
+    lines = [
+        f"{message.after:8.3f}s {message.source} > {message.destination} {kind} {len(message.payload)} octets"
+    ]
     numbers = ("xid", "secs", "flags", "ciaddr", "yiaddr", "siaddr", "giaddr")
     lines += [f"    {name} {getattr(packet, name):#x}" for name in numbers if getattr(packet, name)]
     lines += [f"    chaddr {packet.chaddr.hex(':')}"]
