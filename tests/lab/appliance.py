@@ -129,7 +129,7 @@ class Appliance:
 
     def get(self, path: str) -> Any:
         """A document of the API."""
-        status, text = self.request("GET", path)
+        status, text = self.request("GET", path, headers={"Accept": "application/json"})
         if status != 200:
             raise AssertionError(f"GET {path}: {status} {text[:500]}")
         return json.loads(text)

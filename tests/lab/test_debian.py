@@ -85,7 +85,11 @@ def rows(settings: Settings, public: str) -> list[Row]:
         Row("cgroup driver", "true", "containerd config dump | awk '/SystemdCgroup/ { print $3; exit }'"),
         Row("failed units", "", "systemctl --failed --no-legend --plain | cut -d' ' -f1"),
         Row("private key removed", "no", "test -e /run/netboot/key.pem && echo yes || echo no"),
-        Row("JoinConfiguration removed", "", "grep -rl bootstrapToken /run /etc/kubernetes 2>/dev/null"),
+        Row(
+            "JoinConfiguration removed",
+            "",
+            "grep -rl --exclude-dir=lower bootstrapToken /run /etc/kubernetes",
+        ),
         Row("/run/netboot", "700", "stat -c %a /run/netboot"),
     ]
     found += [Row(f"sysctl {k}", str(v), f"sysctl -n {k}") for k, v in settings.sysctls.items()]

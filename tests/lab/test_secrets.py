@@ -91,7 +91,8 @@ def test_secrets_are_found_nowhere(site: Site, canaries: dict[str, str]) -> None
     wrong += find({"a script asked for from elsewhere": script.encode()}, everywhere)
     wrong += find({"the kernel command line": command_line.encode()}, everywhere)
     wrong += find(places(site, boot["id"]), everywhere)
-    wrong += find({"the machine's console": machine.console.encode()}, everywhere)
+    # iPXE shows each URL that it loads, so the key, burnt by then, stands on this machine's own screen
+    wrong += find({"the machine's console": machine.console.encode()}, {**sealed, "session": session})
     assert not wrong, "\n".join(wrong)
 
 
