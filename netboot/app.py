@@ -30,6 +30,7 @@ from netboot.config.child import load_in_child
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
+from netboot.fleet.health import Health
 from netboot.fleet.joining import Joining
 from netboot.join import JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
@@ -119,6 +120,7 @@ class App:
             clock=time.time,
         )
         self._joining = Joining(self._clusters, self._kubeadm, self._boots, clock=time.monotonic)
+        self._health = Health(self._clusters, self._asked_clusters)
         self._supervisor = self._helpers()
         catalog = Catalog(server.images_dir)
         self._boot_http = BootHttp(
@@ -158,6 +160,7 @@ class App:
                 tokens=lambda: (admin,),
                 listen=config.api.host,
                 names=config.api.names,
+                cluster_problem=self._health.problem,
             )
         )
         self._wire()
@@ -165,6 +168,10 @@ class App:
     def inventory(self) -> Inventory:
         """The snapshot in force."""
         return self._inventory
+
+    def _asked_clusters(self) -> list[str]:
+        """The clusters that have an API to ask."""
+        return [c.name for c in self._inventory.clusters.values() if c.join.method != "none"]
 
     def _helpers(self) -> Supervisor:
         server = self._config.server
@@ -218,6 +225,7 @@ class App:
                     self._boots.run(),
                     self._kubeadm.run(),
                     self._joining.run(),
+                    self._health.run(),
                     self._dhcp.run(self._bound.endpoints),
                     self._watch_files(),
                 )
