@@ -140,7 +140,7 @@ def _build_micro(name: str, work: Path, cached: Path, parameters: Sequence[str])
 
 
 def input_key(options: argparse.Namespace, name: str) -> str:
-    """A hash of all that decides how the image comes out: recipes, options, the host's programs (micro image)."""
+    """A hash of all that decides how the image comes out: recipes, options, host's programs (micro)."""
     digest = hashlib.sha256()
     chosen = {
         key: str(value)

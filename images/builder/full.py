@@ -23,6 +23,7 @@ BASE = "localhost/debian:bookworm-slim"
 MIN_RAM_MIB = 1024
 _LAST_MINOR = 35
 """The last Kubernetes minor version that containerd 1.x, as Debian 12 has it, can run."""
+_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 Say = Callable[[str], None]
 
@@ -139,7 +140,7 @@ def _build_stage(
         "KERNEL_PARAMETERS": " ".join(options.kernel_parameter),
         "SOURCE_DATE_EPOCH": str(epoch), "INPUTS": inputs,
     }  # fmt: skip
-    # --layers keeps what did not change; in the host's network a build step sees the host's names and proxies.
+    # --layers keeps what did not change; in the host's network a step sees its names and proxies.
     command = [
         *_buildah_command(work),
         "build",
@@ -154,6 +155,8 @@ def _build_stage(
         command.append("--no-cache")
     for key, value in arguments.items():
         command += ["--build-arg", f"{key}={value}"]
+    if (bundle := Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES)).is_file():
+        command += ["--secret", f"id=ca,src={bundle}"]
     if options.kube == "local":
         command += ["--build-context", f"kube={Path(options.kube_dir).resolve()}"]
     command += ["--target", target, "-t", tag, "-f", str(repository / "Dockerfile"), str(repository)]

@@ -33,7 +33,8 @@ MIN_RAM_MIB = 384
 KERNEL_PARAMETERS = ("norandmaps",)
 """Without address randomisation QEMU's emulation boots this image in two thirds of the CPU time."""
 _PYTHON_LEFT_OUT = (
-    "__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "distutils", "config-*", "unittest", "pydoc_data",
+    "__pycache__", "test", "idlelib", "lib2to3", "ensurepip", "distutils", "config-*", "unittest",
+    "pydoc_data",
     "tkinter", "turtle*", "venv", "xmlrpc", "wsgiref", "sqlite3", "curses", "dbm", "multiprocessing",
     "dist-packages", "lib-dynload", "sitecustomize.py", "asyncio", "ctypes", "doctest.py", "pydoc.py",
     "LICENSE.txt", "_pyio.py", "_pydecimal.py", "pickletools.py", "tarfile.py", "mailbox.py", "imaplib.py",

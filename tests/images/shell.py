@@ -60,7 +60,8 @@ class Machine:
         """Run a script with both libraries loaded; every wait is a hundred times shorter."""
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(self.folder), "NB_RUN": str(self.run),
-            "NB_PROC": str(self.proc), "NB_SYS": str(self.sys), "NB_LIB": str(self.library), "ROOT": str(self.root),
+            "NB_PROC": str(self.proc), "NB_SYS": str(self.sys), "NB_LIB": str(self.library),
+            "ROOT": str(self.root),
             "NB_CONSOLES": "/dev/stdout",
             "NB_REBOOT": "echo RESTART", "NB_SEED": str(self.folder / "seed.json"), "NB_HTTP_TIMEOUT": "5",
             "NB_FAIL_WAIT": "0", "NB_REPORT_ATTEMPTS": "2", "NB_SET_CLOCK": "echo", **self.environment,
