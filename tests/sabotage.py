@@ -51,6 +51,66 @@ class Sabotage:
 
 SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
+        "a lease is on disk before its ACK: send first",
+        "netboot/dhcp/server.py",
+        "            if outcome.claim is not None and not await self._claim(outcome.claim, profile):\n"
+        "                continue\n"
+        "            self._send(outcome, profile, port)\n",
+        "            self._send(outcome, profile, port)\n"
+        "            if outcome.claim is not None and not await self._claim(outcome.claim, profile):\n"
+        "                continue\n",
+        "tests/dhcp/test_server.py::test_a_lease_is_on_disk_before_its_ack_leaves",
+    ),
+    Sabotage(
+        "no dynamic ACK without its lease: acknowledge though the disk refuses",
+        "netboot/dhcp/server.py",
+        "            if profile.reserved is None:\n                raise\n            text =",
+        "            text =",
+        "tests/dhcp/test_server.py::test_a_dynamic_ack_never_leaves_unwritten",
+    ),
+    Sabotage(
+        "an address is never in two hands: give a living holder's away",
+        "netboot/dhcp/engine.py",
+        "    return alive or occupant.live(now) or now - occupant.last_seen < profile.network.lease\n",
+        "    return False\n",
+        "tests/dhcp/test_server.py::test_a_living_holders_address_is_never_given_away",
+    ),
+    Sabotage(
+        "only the holder releases an address: believe anybody's RELEASE",
+        "netboot/dhcp/engine.py",
+        "    if lease is None or int(lease.address) != request.ciaddr:\n",
+        "    if lease is None:\n",
+        "tests/dhcp/test_engine.py::test_only_the_holder_gives_an_address_back",
+    ),
+    Sabotage(
+        "a running boot keeps its address: let a RELEASE free it",
+        "netboot/dhcp/engine.py",
+        "    if boot is not None and boot.ended is None and profile.network.name == lease.network:\n",
+        "    if False:\n",
+        "tests/dhcp/test_engine.py::test_a_release_never_frees_the_address_of_a_running_boot",
+    ),
+    Sabotage(
+        "only who was offered an address declines it: believe anybody's DECLINE",
+        "netboot/dhcp/engine.py",
+        "    if lease is None or asked != int(lease.address):\n",
+        "    if lease is None:\n",
+        "tests/dhcp/test_engine.py::test_only_the_machine_that_was_given_an_address_declines_it",
+    ),
+    Sabotage(
+        "iPXE never loads itself again and again: hand it a program by its architecture",
+        "netboot/boot/firmware.py",
+        "    if client.speaker is Speaker.IPXE:\n",
+        "    if False:\n",
+        "tests/dhcp/test_captures.py::test_chain_loaded_ipxe_gets_the_script_and_never_itself",
+    ),
+    Sabotage(
+        "a boot is given at most five credentials: never count",
+        "netboot/join/kubeadm.py",
+        "if await self._store.count_credential(request.boot_id, CREDENTIALS):",
+        "if True:",
+        "tests/join/test_kubeadm.py::test_r6_asking_again_replaces_the_token_at_most_five_times",
+    ),
+    Sabotage(
         "a lease and a burnt key are on disk before the answer: answer without the commit",
         "netboot/store/sqlite.py",
         "            self._commit(connection)\n        except",
