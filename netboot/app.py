@@ -59,7 +59,7 @@ WATCH_EVERY = 2.0
 """Seconds between looks at the operator's files."""
 
 SWITCH_INTERVAL = 0.001
-"""Seconds after which the store's writer thread gets its turn; with Python's own 0.005 each ACK waits longer."""
+"""Seconds after which the store's writer thread gets its turn; with Python's own 0.005 ACKs wait longer."""
 
 
 def serve(paths: Sequence[Path | str]) -> int:
