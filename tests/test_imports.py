@@ -227,7 +227,7 @@ MIRRORED_ELSEWHERE = {
 
 
 def mirrors_of(path: Path) -> list[Path]:
-    """Where the tests of a module may lie: beside its mirror, as one file or several with its name in front."""
+    """Where the tests of a module may lie: its mirror, in one file or several with its name in front."""
     relative = path.relative_to(ROOT / "netboot")
     folder = ROOT / "tests" / relative.parent
     stem = relative.parent.name if relative.stem == "__init__" else relative.stem

@@ -61,3 +61,14 @@ def test_the_table_names_promise_test_seconds_and_reason(tmp_path: Path) -> None
     text = table(rows_of(report))
     assert "It works." in text and "tests/test_it.py::test_it" in text and "0.50 s" in text
     assert "skipped: NETBOOT_KUBERNETES_BIN" in text
+
+
+def test_the_cases_of_one_test_share_a_row() -> None:
+    """Two thousand cases are a few hundred promises; a case that failed stands by itself."""
+    cases = [{**PASSED, "test": f"{PASSED['test']}[{n}]"} for n in range(3)]
+    failed = {**FAILED, "test": f"{PASSED['test']}[3]"}
+    rows = table([*cases, failed]).splitlines()
+    assert [row.strip() for row in rows[1::2]] == [
+        f"{PASSED['test']}  3 cases",
+        f"{PASSED['test']}[3]  FAILED",
+    ]

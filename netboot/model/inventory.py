@@ -85,7 +85,7 @@ class Cluster:
     tags: tuple[str, ...] = ()
     join: JoinSettings = JoinSettings()
     mark_unknown: bool = True
-    """Whether the Node object of a machine that came back may be set to Unknown, so that it may join at once."""
+    """Whether the Node object of a machine that came back may be set to Unknown, so that it joins at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,8 @@ def test_a_taken_port_is_named_with_its_remedy(lab: Lab, directory: Path) -> Non
     """Exit status 2, the port, and the command that shows who has it."""
     config = write_yaml(directory / "netboot.yaml", content(directory))
     taken = (
-        "import socket,time; s=socket.create_server(('10.77.0.1', 80)); print('up', flush=True); time.sleep(60)"
+        "import socket,time; s=socket.create_server(('10.77.0.1', 80)); "
+        "print('up', flush=True); time.sleep(60)"
     )
     holder = lab.start([sys.executable, "-c", taken], stdout=subprocess.PIPE)
     assert holder.stdout and holder.stdout.readline() == b"up\n"

@@ -111,16 +111,25 @@ def could_have_run(row: dict[str, str]) -> bool:
 
 
 def table(rows: Sequence[dict[str, str]]) -> str:
-    """Promise, test, seconds, and why it was skipped or how it ended."""
+    """Promise, test, seconds, and why it was skipped or how it ended; the cases of one test in one row."""
     lines = []
-    for row in sorted(rows, key=lambda r: r["test"]):
-        end = {"passed": "", "skipped": f"skipped: {row['skipped']}"}.get(
-            row["outcome"], row["outcome"].upper()
-        )
-        lines.append(
-            f"{float(row['seconds']):8.2f} s  {row['promise']}\n            {row['test']}  {end}".rstrip()
-        )
+    for (test, end), cases in sorted(_by_test(rows).items()):
+        seconds = sum(float(row["seconds"]) for row in cases)
+        told = f"{len(cases)} cases" if len(cases) > 1 else ""
+        lines.append(f"{seconds:8.2f} s  {cases[0]['promise']}")
+        lines.append(f"            {test}  {', '.join(filter(None, (told, end)))}".rstrip())
     return "\n".join(lines)
+
+
+def _by_test(rows: Sequence[dict[str, str]]) -> dict[tuple[str, str], list[dict[str, str]]]:
+    """Rows by test and end; a case that did not pass keeps its own row."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        passed = row["outcome"] == "passed"
+        reason = f"skipped: {row['skipped']}" if row["outcome"] == "skipped" else row["outcome"].upper()
+        test = row["test"].partition("[")[0] if passed else row["test"]
+        found.setdefault((test, "" if passed else reason), []).append(row)
+    return found
 
 
 def totals(rows: Sequence[dict[str, str]]) -> str:
