@@ -21,6 +21,11 @@ from tests.lab.machine import Machine, MachineFailed, kvm_boots
 from tests.lab.operator import MAC, NODE, operator_config
 from tests.lab.site import Site, running_site, scratch
 
+FIRMWARE = {
+    "bios": "SeaBIOS with iPXE in ROM",
+    "efi-tftp": "UEFI, by TFTP",
+    "efi-http": "UEFI HTTP boot",
+}
 BOOT_LIMIT = 900.0
 """Seconds that one boot may take; idle, the full image needs about two minutes without KVM."""
 
@@ -61,7 +66,7 @@ class Screen:
         """How much of the squashfs the appliance has sent."""
         if not self.console.is_terminal:
             quarter = 4 * done // of
-            if quarter > self._quarter:
+            if self._quarter < quarter < 4:
                 self._quarter = quarter
                 mebibyte = 1 << 20
                 self.at(
@@ -117,17 +122,32 @@ def follow(screen: Screen, site: Site, machine: Machine, *, after: str | None = 
 def show_steps(screen: Screen, boot: dict[str, Any], shown: dict[str, str]) -> None:
     """Print the steps that are new or say something new."""
     for found in boot["steps"]:
-        name, detail = found["step"], found.get("detail") or ""
+        name, text = found["step"], words_of(boot, found)
         if name == "squashfs" and found.get("of"):
-            done = found["bytes"] or 0
-            screen.progress(done, found["of"])
-            if done < found["of"]:
+            screen.progress(found["bytes"] or 0, found["of"])
+            if (found["bytes"] or 0) < found["of"]:
                 continue
             screen.progress_over()
-            detail = detail or f"{found['of'] / (1 << 20):.0f} MiB"
-        if shown.get(name) != detail:
-            screen.at(found["at"] if name not in shown else time.time(), name, detail)
-            shown[name] = detail
+        if shown.get(name) != text:
+            # a step keeps the time at which it began; what it says later is later
+            screen.at(found["at"] if name not in shown and name != "squashfs" else time.time(), name, text)
+            shown[name] = text
+
+
+def words_of(boot: dict[str, Any], found: dict[str, Any]) -> str:
+    """What to say about a step: its own words, else what the boot knows."""
+    name, detail, size = found["step"], found.get("detail") or "", found.get("of")
+    mebibytes = f"{size / (1 << 20):.1f} MiB" if size else ""
+    if name == "squashfs":
+        return "checked against its SHA-256, mounted in RAM" if detail == "done" else f"{mebibytes} sent"
+    if detail:
+        return str(detail)
+    return {
+        "discover": f"{boot['mac']} is {boot['node']} of cluster {boot['cluster']}",
+        "script": f"image {boot['image']}, generation {str(boot['generation'])[:12]}",
+        "claim": "its one-time key is spent, its session begins",
+        "ready": f"{boot['node']} is Ready",
+    }.get(name, mebibytes)
 
 
 def identity(site: Site, boot: dict[str, Any]) -> tuple[str, str]:
@@ -144,7 +164,13 @@ def build(screen: Screen, store: Path, options: argparse.Namespace) -> None:
     arguments = images.kube_arguments()
     if options.kubeconfig and "NETBOOT_KUBERNETES_BIN" not in os.environ:
         arguments = ["--kube", "repository"]
-    images.build(store, micro=options.micro, arguments=arguments, say=screen.note)
+    images.build(store, micro=options.micro, arguments=arguments, say=lambda line: show_build(screen, line))
+
+
+def show_build(screen: Screen, line: str) -> None:
+    """A line of the builder's progress; of the Dockerfile's steps only those that take their time."""
+    if line.startswith("[") and (" STEP " not in line or ": RUN " in line):
+        screen.note(line if len(line) <= 110 else line[:107] + "...")
 
 
 def announce(screen: Screen, site: Site, options: argparse.Namespace) -> None:
@@ -172,10 +198,13 @@ def show(screen: Screen, site: Site, options: argparse.Namespace) -> None:
         site.kube.control("settings", cluster_info_ca="wrong-for-nodes")
         screen.note("its cluster-info shows a foreign CA, as --wrong-ca wants")
     memory = 512 if options.micro else 2048
-    with Machine(site.lab, [MAC], memory=memory, directory=site.directory, name=NODE) as machine:
+    machine = Machine(
+        site.lab, [MAC], firmware=options.firmware, memory=memory, directory=site.directory, name=NODE
+    )
+    with machine:
         screen.title("A machine without a disk")
         machine.power_on()
-        screen.power_on(f"{MAC}, {memory} MiB, no disk")
+        screen.power_on(f"{MAC}, {FIRMWARE[options.firmware]}, {memory} MiB of RAM, no disk")
         first = follow(screen, site, machine)
         expect_joined(screen, site, first)
         before = identity(site, first)
@@ -249,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--verbose", action="store_true", help="show the appliance's log where the demo fails"
     )
+    parser.add_argument("--firmware", choices=tuple(FIRMWARE), default="efi-tftp", help="default: efi-tftp")
     options = parser.parse_args(arguments)
     if options.kubeconfig:
         options.kubeconfig = Path(os.environ.get("DEMO_FROM", "."), options.kubeconfig).resolve()
