@@ -251,7 +251,12 @@ class Worker:
             self._drain()
 
     def _adopt(self, message: Message) -> None:
-        sock = socket.socket(fileno=message.fds[0])
+        try:
+            sock = socket.socket(fileno=message.fds[0])
+        except OSError:  # no socket: nothing to answer on
+            message.close()
+            self._closed += 1
+            return
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # an answer's last bytes wait for nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -174,9 +174,18 @@ async def test_without_any_worker_a_hand_over_is_refused(tmp_path: Path, connect
     async with house(served) as made:
         for pid in made.pids():
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: not made.ready())
+        await until(lambda: all(info.state != "ready" for info in made.supervisor.processes()))
         assert made.supervisor.hand_over(0, b"", boot_id=None, client="x") is False
         await until(lambda: made.ready())
+
+
+async def test_a_descriptor_that_is_no_socket_harms_no_worker(tmp_path: Path) -> None:
+    """The worker lets it go and counts it off."""
+    async with house(make_served(tmp_path)) as made:
+        with (tmp_path / "plain").open("wb") as plain:
+            assert made.supervisor.hand_over(plain.fileno(), b"", boot_id=None, client="x")
+        await until(lambda: made.supervisor.downloads() == 0)
+        assert made.supervisor.processes()[0].restarts == 0
 
 
 async def test_an_orderly_end_lets_a_running_download_finish(tmp_path: Path, connect) -> None:
