@@ -155,7 +155,7 @@ def identity(site: Site, boot: dict[str, Any]) -> tuple[str, str]:
     node = site.node(boot["node"]) if site.standin else None
     addresses = ((node or {}).get("status") or {}).get("addresses") or []
     inner = next((a["address"] for a in addresses if a["type"] == "InternalIP"), None)
-    return boot["node"], inner or str(boot.get("address") or (step(boot, "ack") or {}).get("detail", ""))
+    return boot["node"], inner or str((step(boot, "ack") or {}).get("detail", "")).partition(" ")[0]
 
 
 def build(screen: Screen, store: Path, options: argparse.Namespace) -> None:

@@ -41,19 +41,31 @@ def uplink(lab: Lab) -> Iterator[None]:
 
 
 def _masquerade(device: str) -> str:
-    return (
-        f"table ip {TABLE} {{ chain out {{ type nat hook postrouting priority srcnat; "
-        f'oifname "{device}" masquerade; }} }}\n'
-    )
+    """In the namespace: translate what leaves by `device`."""
+    return f"""
+        table ip {TABLE} {{
+            chain out {{
+                type nat hook postrouting priority srcnat;
+                oifname "{device}" masquerade
+            }}
+        }}
+    """
 
 
 def _masquerade_from(device: str) -> str:
     """On the host: translate what came in by `device` and leaves by another."""
-    return (
-        f"table ip {TABLE} {{ chain mark {{ type filter hook prerouting priority mangle; "
-        f'iifname "{device}" meta mark set 0x6e62; }} '
-        f"chain out {{ type nat hook postrouting priority srcnat; meta mark 0x6e62 masquerade; }} }}\n"
-    )
+    return f"""
+        table ip {TABLE} {{
+            chain incoming {{
+                type filter hook prerouting priority mangle;
+                iifname "{device}" meta mark set 0x6e62
+            }}
+            chain out {{
+                type nat hook postrouting priority srcnat;
+                meta mark 0x6e62 masquerade
+            }}
+        }}
+    """
 
 
 def resolvers() -> list[str]:
