@@ -18,6 +18,7 @@ import pytest
 from netboot.dhcp.wire import Kind, Packet, decode, encode
 from netboot.model.machine import Mac
 from tests.dhcp.world import IPXE, NODE_ADDRESS, NODE_MACS, PXE_X64, STRANGER, discover, message
+from tests.lab.namespace import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -197,7 +198,9 @@ def test_dhclient_binds_and_renews_by_init_reboot_and_release(link: Link) -> Non
 
 
 def _end_dhclient(link: Link) -> None:
-    pid = int((link.folder / "c.pid").read_text())
+    written = link.folder / "c.pid"  # the part of it that stays behind writes it after the other has ended
+    wait_until("dhclient wrote its pid", lambda: written.exists() and written.read_text().strip(), 20)
+    pid = int(written.read_text())
     os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
