@@ -70,6 +70,8 @@ ARG SOURCE_DATE_EPOCH=1700000000
 ARG INPUTS=
 COPY images/builder/store.py /usr/lib/netboot/store.py
 COPY images/root/pack /usr/lib/netboot/pack
+# Before the mount: buildah runs stages at once and waits for another stage's end at a COPY only, not at a mount.
+COPY --from=system /boot/vmlinuz /boot/initrd.img /boot/
 RUN --mount=type=bind,from=system,source=/,target=/system \
     INPUTS="$INPUTS" sh /usr/lib/netboot/pack /system /store "$NAME" "$ZSTD_LEVEL" "$MIN_RAM" "$SOURCE_DATE_EPOCH" $KERNEL_PARAMETERS
 
