@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,9 @@ def test_the_certificate_is_short_lived_and_began_yesterday(machine: Machine) ->
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert "CN = n1" in text and "2048 bit" in text
+    begin = text.split("Not Before: ")[1].split("\n")[0]
+    began = datetime.strptime(begin, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
+    assert timedelta(hours=23) < datetime.now(UTC) - began < timedelta(hours=25)
     certificate = str(machine.run / "certificate.pem")
     assert (
         subprocess.run(
