@@ -9,16 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import images
+from tests.lab.canaries import Tokens, find, known_secrets, places
 from tests.lab.site import Site, micro_config, running_site, scratch
 
 WIDE_BYTES = 48 << 20
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that boots is marked lab."""
-    for item in items:
-        if "tests/lab/" in item.nodeid and "site" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.lab)
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +32,19 @@ def site(canaries: dict[str, str]) -> Iterator[Site]:
         images.widen(micro, store, "micro-wide", WIDE_BYTES)
         with running_site(directory, lambda d, k: micro_config(d, k, canaries)) as made:
             yield made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tokens(request: pytest.FixtureRequest) -> Iterator[Tokens | None]:
+    """The bootstrap tokens of the whole run; at its end no secret stands where it does not belong."""
+    if not any("site" in item.fixturenames for item in request.session.items):
+        yield None
+        return
+    site: Site = request.getfixturevalue("site")
+    planted: dict[str, str] = request.getfixturevalue("canaries")
+    collected = Tokens(site)
+    yield collected
+    collected.close()
+    seen = {"consoles": "\n".join(site.consoles).encode(), **places(site)}
+    leaks = find(seen, known_secrets(site, planted, collected))
+    assert not leaks, "after the whole run: " + "; ".join(leaks)
