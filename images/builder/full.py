@@ -161,7 +161,23 @@ def _build_stage(
         command += ["--build-context", f"kube={Path(options.kube_dir).resolve()}"]
     command += ["--target", target, "-t", tag, "-f", str(repository / "Dockerfile"), str(repository)]
     say(f"building the Dockerfile's stage {target}; the whole log: {work / 'build.log'}")
-    _watch(command, work / "build.log", say)
+    try:
+        _watch(command, work / "build.log", say)
+    finally:
+        _tidy(work)
+
+
+def _tidy(work: Path) -> None:
+    """End the containers of a build and unmount what they left; the layers stay. Only in our own storage."""
+    subprocess.run([*_buildah_command(work), "rm", "--all"], capture_output=True, check=False)
+    for mount in mounts_below(work / "buildah", Path("/proc/self/mounts").read_text()):
+        subprocess.run(["umount", mount], capture_output=True, check=False)
+
+
+def mounts_below(folder: Path, table: str) -> list[str]:
+    """Mount points below a folder in a table like /proc/self/mounts, the innermost first."""
+    points = [line.split()[1] for line in table.splitlines() if len(line.split()) > 1]
+    return sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True)
 
 
 def _watch(command: Sequence[str], log: Path, say: Say) -> None:
@@ -215,5 +231,4 @@ def _mounted(work: Path, image: str) -> Iterator[Path]:
     try:
         yield Path(_buildah(work, ["mount", container]).strip())
     finally:
-        _buildah(work, ["umount", container])
-        _buildah(work, ["rm", container])
+        _tidy(work)

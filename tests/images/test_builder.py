@@ -97,3 +97,10 @@ def test_the_key_of_a_build_knows_its_inputs(monkeypatch: pytest.MonkeyPatch) ->
     assert key("--out", "a") == key("--out", "b") == key("--out", "a", "--fresh")
     assert len({key("--out", "a"), key("--out", "a", "--micro"), key("--out", "a", "--kube", "standin")}) == 3
     assert key("--out", "a", "--kernel-parameter", "quiet") != key("--out", "a")
+
+
+def test_only_mounts_of_our_own_storage_are_undone() -> None:
+    """The innermost first; a folder whose name only begins alike is another's."""
+    table = "a /w/buildah/root ext4 rw 0 0\nb /w/buildah/root/x overlay rw 0 0\n"
+    table += "c /w/buildah2/y ext4 rw 0 0\nd / ext4 rw 0 0\n"
+    assert full.mounts_below(Path("/w/buildah"), table) == ["/w/buildah/root/x", "/w/buildah/root"]
