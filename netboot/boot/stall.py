@@ -142,7 +142,13 @@ RUNNING: dict[str, Row] = {
         "it needs to report, or the machine hangs",
     ),
 }
-"""By a last step that was reported as begun but not as done (its detail is `started`)."""
+"""By a last step that was reported as begun (its detail is one of `BEGUN`) but not as done."""
+
+BEGUN = ("fetching", "handed over", "running")
+"""What the node, and we, say of a step that is under way."""
+
+WITHHELD_LIMIT = 60.0
+"""Seconds after which a configuration that is withheld for one and the same reason counts as a stop."""
 
 
 def likely_cause(boot: Boot, now: float, heard: float | None = None) -> Stall | None:
@@ -178,8 +184,10 @@ def overdue(boot: Boot, now: float) -> Stall | None:
 def _row(last: Step) -> Row | None:
     if last.step == "squashfs" and last.of and (last.bytes or 0) < last.of:
         return _stuck_squashfs(last.bytes or 0, last.of)
-    if last.detail.startswith("started") and last.step in RUNNING:
+    if last.step in RUNNING and last.detail in BEGUN:
         return RUNNING[last.step]
+    if last.step == "config" and last.detail and not last.detail.startswith("done"):
+        return Row(WITHHELD_LIMIT, "config", f"its configuration is withheld: {last.detail}")
     return TABLE.get(last.step)
 
 

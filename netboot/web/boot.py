@@ -354,7 +354,7 @@ class BootHttp:
         except BaseException:
             await method.revoke(boot.id)
             raise
-        self._boots.step(boot.id, "config")
+        self._boots.step(boot.id, "config", detail="handed over")
         for callback in self.on_material:
             callback(boot, material)
         return Response(200, sealed, "application/cms")

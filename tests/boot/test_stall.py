@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netboot.boot.stall import BOOT_LIFE, RUNNING, TABLE, last_step, likely_cause, overdue
+from netboot.boot.stall import BEGUN, BOOT_LIFE, RUNNING, TABLE, last_step, likely_cause, overdue
 from netboot.model.boot import STEPS, Boot, Step
 from netboot.model.machine import Mac
 
@@ -68,11 +68,27 @@ def test_a_finished_download_points_at_the_root() -> None:
     assert found is not None and found.step == "config"
 
 
+@pytest.mark.parametrize("detail", BEGUN)
 @pytest.mark.parametrize("step", sorted(RUNNING))
-def test_a_step_that_was_begun_and_not_ended_is_where_it_hangs(step: str) -> None:
+def test_a_step_that_was_begun_and_not_ended_is_where_it_hangs(step: str, detail: str) -> None:
     """network.sh that cuts its own network, a mount that does not answer."""
-    found = likely_cause(boot(Step(step, 1000.0, detail="started")), 2000)
+    found = likely_cause(boot(Step(step, 1000.0, detail=detail)), 2000)
     assert found is not None and found.step == step
+
+
+def test_a_configuration_that_is_withheld_is_told_with_its_reason() -> None:
+    """The machine asks again and again; the reason is the cause, and the stop is at the configuration."""
+    reason = "the Kubernetes API of blue is unreachable"
+    found = likely_cause(boot(Step("config", 1000.0, detail=reason)), 1061)
+    assert found is not None and found.step == "config" and reason in found.cause
+    assert likely_cause(boot(Step("config", 1000.0, detail=reason)), 1059) is None
+
+
+@pytest.mark.parametrize("detail", ["done", "done, with problems: module x is not there"])
+def test_a_configuration_that_was_applied_points_at_what_follows(detail: str) -> None:
+    """Problems of single settings do not stop a boot."""
+    found = likely_cause(boot(Step("config", 1000.0, detail=detail)), 2000)
+    assert found is not None and found.step == "network_script"
 
 
 def test_the_last_progress_counts_where_it_is_known() -> None:
