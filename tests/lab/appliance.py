@@ -44,12 +44,16 @@ class Appliance:
         """`--config FILE` for each of its files."""
         return [word for path in self.configs for word in ("--config", str(path))]
 
+    @property
+    def command(self) -> list[str]:
+        """What is started in the namespace."""
+        return [sys.executable, "-m", "netboot", "serve", *self.config_arguments]
+
     def start(self) -> None:
         """Start it and wait until it says that it is ready."""
-        command = [sys.executable, "-m", "netboot", "serve", *self.config_arguments]
         with self.log_path.open("ab") as log:
             self._process = self.lab.start(
-                command, stdout=log, cwd=ROOT, env=environment(), ends_with_us=False
+                self.command, stdout=log, cwd=ROOT, env=environment(), ends_with_us=False
             )
         try:
             wait_until("the appliance is ready", self._ready, START_LIMIT)
