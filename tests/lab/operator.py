@@ -33,7 +33,10 @@ def operator_config(
                 cluster["image"] = image
         if keys:
             content["tags"] = {"all": {"ssh_authorized_keys": list(keys)}}
-        return [EXAMPLE, write_yaml(directory / "lab.yaml", content)]
+        # a copy, for the repository may lie below a home folder that the appliance's account cannot enter
+        example = directory / EXAMPLE.name
+        example.write_bytes(EXAMPLE.read_bytes())
+        return [example, write_yaml(directory / "lab.yaml", content)]
 
     return write
 
