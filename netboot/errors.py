@@ -7,6 +7,7 @@ Who is at fault decides the branch: the operator, the network, a peer or the mac
     ├── StartError             `serve` cannot start: the reason and the remedy (exit status 2)
     ├── MalformedPacket        bytes from the network that are no message of their protocol
     ├── Refused                a machine or an operator asked for what it may not have
+    │   └── TooLate            what it might have had a moment ago: no reason for alarm
     ├── ImageError             an image on disk that cannot be offered
     ├── JoinWithheld           no join credential now (retry_after) or for good (None)
     ├── ClusterError           the Kubernetes API said no
@@ -52,6 +53,10 @@ class Refused(NetbootError):
         self.status = status
         self.reason = reason
         super().__init__(reason)
+
+
+class TooLate(Refused):
+    """The right secret of a session that is over: a node's last word crossed with the news that it is Ready."""
 
 
 class ImageError(NetbootError):

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from netboot.boot.key import KEY, boot_key, same, session_secret
-from netboot.errors import Refused
+from netboot.errors import Refused, TooLate
 from netboot.model.boot import REPORTED, Boot, Claim
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
@@ -186,7 +186,9 @@ def check_session(session: str, claim: Claim | None, boot: Boot | None, secret: 
         raise Refused(404, "a session of no boot that we know")
     if not same(session, session_secret(secret, claim.boot_id, claim.certificate_sha256)):
         raise Refused(404, f"a wrong session secret for {boot.node}'s boot {boot.id}")
-    if claim.ended or (boot.state == "joined" and boot.ended is not None) or now - claim.claimed > LIFE:
+    if boot.state == "joined" and boot.ended is not None:
+        raise TooLate(404, f"the session of {boot.node}'s boot {boot.id} ended: it has joined")
+    if claim.ended or now - claim.claimed > LIFE:
         raise Refused(404, f"the session of {boot.node}'s boot {boot.id} is over")
     return claim
 

@@ -26,7 +26,15 @@ from netboot.boot.plan import BootPlan, Images, NoBoot, decide
 from netboot.boot.sealing import Recipient, recipient, seal
 from netboot.boot.seed import seed_cpio
 from netboot.boot.session import Asker
-from netboot.errors import ClusterError, ClusterUnavailable, ConfigError, JoinWithheld, Refused, StoreError
+from netboot.errors import (
+    ClusterError,
+    ClusterUnavailable,
+    ConfigError,
+    JoinWithheld,
+    Refused,
+    StoreError,
+    TooLate,
+)
 from netboot.events import Boots, Journal
 from netboot.join import JoinMaterial, JoinMethod, request_of
 from netboot.model.boot import Boot, Claim
@@ -147,6 +155,9 @@ class BootHttp:
         source = str(request.client)
         try:
             return await self._route(request)
+        except TooLate:
+            self._journal.counters["boot_too_late"] += 1
+            return Response(404, session.NOT_YOURS.encode())
         except Refused as error:
             self._journal.refused("boot_refused", error.reason, source=source)
             told = session.NOT_YOURS if error.status == 404 else f"{error.reason}\n"

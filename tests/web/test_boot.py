@@ -109,6 +109,17 @@ async def test_a_machine_that_joins_nothing_is_done_with_its_report(tmp_path: Pa
         assert (await world.ask("/boot/config", session=session)).status == 404
 
 
+async def test_a_last_word_after_the_join_raises_no_alarm(tmp_path: Path, node: Identity) -> None:
+    """A report that crossed with the news of its end is answered 404 and counted, not told as a refusal."""
+    async with running(tmp_path, method="none") as world:
+        boot, session = await claimed(world, node)
+        world.boots.joined(boot.id)
+        report = {"step": "join", "at": 0.0, "bytes": None, "of": None, "detail": "done", "failed": False}
+        assert (await world.ask("/boot/report", method="POST", body=report, session=session)).status == 404
+        assert world.journal.counters["boot_too_late"] == 1
+        assert world.journal.counters["boot_refused"] == 0
+
+
 async def test_a_node_of_a_cluster_cannot_call_itself_joined(tmp_path: Path, node: Identity) -> None:
     """`none` in a report of a machine that is to join ends nothing."""
     async with running(tmp_path) as world:
