@@ -35,16 +35,7 @@ _LENGTH = struct.Struct("!I")
 
 async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME_LIMIT) -> Config:
     """What `netboot.config.load` returns, read in a child process. Raises ConfigError as it does."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "netboot.config.child",
-        *map(str, paths),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        limit=1 << 20,
-    )
+    process = await _start(paths)
     collecting = gc.isenabled()
     gc.disable()  # a full collection stops everything for 0.1 s when 100,000 nodes are new
     try:
@@ -61,6 +52,24 @@ async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _start(paths: Sequence[Path | str]) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "netboot.config.child",
+            *map(str, paths),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            limit=1 << 20,
+        )
+    except OSError as error:
+        what = f"no process could be started to read the configuration: {sys.executable}: {error.strerror}"
+        remedy = "install the program where the account that it runs as can reach it, not below a home folder"
+        raise ConfigError([f"{what}; {remedy}"]) from None
 
 
 async def _receive(process: asyncio.subprocess.Process) -> Config:

@@ -40,6 +40,11 @@ _PAGE = {
 }
 
 
+_FOLDER = resources.files("netboot.web") / "page"
+_FILES = {name: (_FOLDER / name).read_text("utf-8") for name, _ in _PAGE.values()}
+"""Read with the program itself: later, as another user, we may not be able to enter its folder."""
+
+
 def _nothing(_: str) -> str | None:
     return None
 
@@ -337,10 +342,8 @@ def _sse(topic: Topic) -> bytes:
 
 
 def _file(name: str, media: str) -> guard.Handler:
-    text = (resources.files("netboot.web") / "page" / name).read_text("utf-8")
-
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=media, charset="utf-8")
+        return web.Response(text=_FILES[name], content_type=media, charset="utf-8")
 
     return answer
 
