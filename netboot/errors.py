@@ -56,7 +56,7 @@ class Refused(NetbootError):
 
 
 class TooLate(Refused):
-    """The right secret of a session that is over: a node's last word crossed with the news that it is Ready."""
+    """The right secret of a session that is over: a node's last word crossed with its being Ready."""
 
 
 class ImageError(NetbootError):
