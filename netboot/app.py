@@ -290,8 +290,11 @@ class App:
 
     async def _transferred(self, transfer: Transfer) -> None:
         """A first-stage program on its way to a machine by TFTP."""
+        if transfer.error is not None:
+            self._journal.counters["tftp_unfinished"] += 1  # firmware often only asks for a size, then stops
+            return
         lease = await self._store.lease_at(IPv4Address(transfer.client))
-        if lease is not None and lease.boot_id is not None and transfer.error is None:
+        if lease is not None and lease.boot_id is not None:
             detail = f"{transfer.name}, by TFTP"
             self._boots.step(lease.boot_id, "program", bytes=transfer.sent, of=transfer.of, detail=detail)
 

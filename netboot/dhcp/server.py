@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -56,7 +56,10 @@ DECLINE_RESTS = 3600.0
 DECLINES = 3
 """Declines believed per machine and `DECLINE_RESTS`."""
 
-_COUNTED = ("", *(kind.name.lower() for kind in Kind))
+_RECEIVED = ("", *(f"dhcp_received_{kind.name.lower()}" for kind in Kind))
+_SENT = ("", *(f"dhcp_sent_{kind.name.lower()}" for kind in Kind))
+"""The journal's counters of messages by their kind."""
+
 _KEPT_MACHINES = 50_000
 _KEPT_OFFERS = 4096
 _KEPT_DECLINERS = 4096
@@ -121,8 +124,6 @@ class DhcpServer:
         """Called with each boot that a DISCOVER opens."""
         self.signs_of_life: list[Callable[[Lease], bool]] = []
         """Further reasons not to give an address away: a Node object of that name, an answer to a probe."""
-        self.counters: Counter[str] = Counter()
-        """Messages by kind, in lower case: discover, offer, request, ack, nak, ..."""
         self._inventory = inventory
         self._leases = leases
         self._boots = boots
@@ -195,9 +196,9 @@ class DhcpServer:
         if packet.op != Op.REQUEST:
             raise MalformedPacket("a server's reply on the server's port")
         if kind is None:
-            self.counters["ignored"] += 1  # BOOTP, and messages that are not for us
+            self._journal.counters["dhcp_ignored"] += 1  # BOOTP, and messages that are not for us
             return
-        self.counters[_COUNTED[kind]] += 1
+        self._journal.counters[_RECEIVED[kind]] += 1
         if 82 in packet.options and not packet.giaddr:
             raise MalformedPacket("relay agent information (option 82) without a relay agent")
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
@@ -413,7 +414,7 @@ class DhcpServer:
 
     def _record(self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float) -> None:
         """Tell the boot's timeline and the journal what was sent."""
-        self.counters[_COUNTED[reply.kind]] += 1
+        self._journal.counters[_SENT[reply.kind]] += 1
         name = profile.assignment.name
         if reply.kind is Kind.NAK:
             self._journal.refused(

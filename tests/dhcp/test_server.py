@@ -326,7 +326,7 @@ async def test_bootp_is_left_alone() -> None:
     """A request without option 53 is not ours, and no offence."""
     world = World()
     assert await world.say(discover(STRANGER)._replace(options={})) is None
-    assert world.journal.counters["dhcp_malformed"] == 0 and world.server.counters["ignored"] == 1
+    assert world.journal.counters["dhcp_malformed"] == 0 and world.journal.counters["dhcp_ignored"] == 1
 
 
 async def test_an_error_of_ours_costs_one_datagram() -> None:

@@ -49,6 +49,13 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def enter(name: str) -> None:
+    """Let the calling thread live in a network namespace from now on."""
+    with open(f"/run/netns/{name}", "rb") as handle:
+        if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot enter the network namespace")
+
+
 def wait_until(what: str, condition: Callable[[], object], timeout: float, every: float = 0.1) -> object:
     """The first true value of `condition`; raises TimeoutError that names `what`."""
     until = time.monotonic() + timeout
@@ -186,9 +193,7 @@ class Lab:
         return self._threads.submit(socket.create_connection, (host, port), timeout).result(timeout + 5)
 
     def _enter(self) -> None:
-        with open(f"/run/netns/{self.name}", "rb") as handle:
-            if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "cannot enter the network namespace")
+        enter(self.name)
 
     def pids(self) -> list[int]:
         """Every process that is in here."""
