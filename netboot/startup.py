@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import secrets
 import socket
@@ -26,6 +27,14 @@ from netboot.proc.privileges import Account
 from netboot.proc.supervisor import ForkerHandle, start_forker
 
 SECRET_BYTES = 32
+LATE_IMPORTS = (
+    "concurrent.futures.thread",
+    "cryptography.hazmat.backends.openssl.backend",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+)
+"""What libraries import at their first use: by then we may not be able to enter the folder they lie in."""
 _BACKLOG = 4096
 
 
@@ -52,6 +61,8 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
             "; ".join(problems), "Mend this and start again (`netboot check --here` shows it too)"
         )
     own, helper = _accounts(config)
+    for module in LATE_IMPORTS:
+        importlib.import_module(module)
     private_folder(config.server.data_dir, own)
     secret = appliance_secret(config.server.data_dir / "secret", own)
     with contextlib.ExitStack() as undo:
