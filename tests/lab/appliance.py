@@ -28,6 +28,7 @@ class Appliance:
         self.configs = tuple(configs)
         self.data_dir = data_dir
         self.log_path = directory / "appliance.log"
+        self._imports = directory / "late-imports"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Appliance:
@@ -53,12 +54,20 @@ class Appliance:
         """Start it and wait until it says that it is ready."""
         with self.log_path.open("ab") as log:
             self._process = self.lab.start(
-                self.command, stdout=log, cwd=ROOT, env=environment(), ends_with_us=False
+                self.command, stdout=log, cwd=ROOT, env=self._environment(), ends_with_us=False
             )
         try:
             wait_until("the appliance is ready", self._ready, START_LIMIT)
         except (TimeoutError, RuntimeError) as error:
             raise RuntimeError(f"{error}\n{self.log()[-4000:]}") from None
+
+    def _environment(self) -> dict[str, str]:
+        watch = {"NETBOOT_LATE_IMPORTS": str(self._imports)}
+        return {**environment(), **watch, "PYTHONPATH": f"{ROOT / 'tests/lab/watch'}{os.pathsep}{ROOT}"}
+
+    def late_imports(self) -> set[str]:
+        """What it imported after it had dropped root: nothing, where its folder is open to root alone."""
+        return set(self._imports.read_text().split()) if self._imports.exists() else set()
 
     def _ready(self) -> bool:
         assert self._process

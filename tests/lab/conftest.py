@@ -45,6 +45,7 @@ def tokens(request: pytest.FixtureRequest) -> Iterator[Tokens | None]:
     collected = Tokens(site)
     yield collected
     collected.close()
+    assert not site.appliance.late_imports(), "imported after root was dropped"
     seen = {"consoles": "\n".join(site.consoles).encode(), **places(site)}
     leaks = find(seen, known_secrets(site, planted, collected))
     assert not leaks, "after the whole run: " + "; ".join(leaks)
