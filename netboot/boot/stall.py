@@ -147,6 +147,9 @@ RUNNING: dict[str, Row] = {
 BEGUN = ("fetching", "handed over", "running")
 """What the node, and we, say of a step that is under way."""
 
+DISK = "the appliance cannot write to its disk"
+"""What the detail of a step says where a machine waits for our own disk, not for its own trouble."""
+
 WITHHELD_LIMIT = 60.0
 """Seconds after which a configuration that is withheld for one and the same reason counts as a stop."""
 
@@ -186,9 +189,12 @@ def _row(last: Step) -> Row | None:
         return _stuck_squashfs(last.bytes or 0, last.of)
     if last.step in RUNNING and last.detail in BEGUN:
         return RUNNING[last.step]
+    row = TABLE.get(last.step)
+    if row and DISK in last.detail:
+        return Row(row.limit, row.step, last.detail[last.detail.index(DISK) :])
     if last.step == "config" and last.detail and not last.detail.startswith("done"):
         return Row(WITHHELD_LIMIT, "config", f"its configuration is withheld: {last.detail}")
-    return TABLE.get(last.step)
+    return row
 
 
 def _stuck_squashfs(sent: int, of: int) -> Row:

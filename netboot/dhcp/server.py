@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
+from netboot.boot.stall import DISK
 from netboot.dhcp import engine
 from netboot.dhcp.engine import Claim, Facts, Reply, Silence
 from netboot.dhcp.options import client_of
@@ -204,7 +205,8 @@ class DhcpServer:
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
         profile = self._profile(packet, kind, client, port)
         if isinstance(profile, NoMatch):
-            text = f"{client.mac} on {port.name} is not answered: {profile.reason}"
+            relay = f" through the relay agent {client.giaddr}" if client.giaddr else ""
+            text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
             self._journal.refused("dhcp_no_match", text, source=client.mac)
             return
         await self._converse(packet, kind, client, profile, port)
@@ -221,10 +223,15 @@ class DhcpServer:
             if not isinstance(outcome, Reply):
                 await self._no_reply(outcome, client, profile, now)
                 return
-            if outcome.claim is not None and not await self._claim(outcome.claim, profile):
+            try:
+                unwritten = await self._claim(outcome.claim, profile) if outcome.claim else ""
+            except StoreError as error:
+                self._step(boot, client, "offer", f"{DISK}: {error}")
+                raise
+            if unwritten is None:
                 continue
             self._send(outcome, profile, port)
-            self._record(outcome, client, profile, boot, now)
+            self._record(outcome, client, profile, boot, now, unwritten)
             return
         text = f"{profile.assignment.name}: others were faster at its lease {ATTEMPTS} times"
         self._journal.refused("dhcp_claim_lost", text, source=client.mac)
@@ -387,20 +394,20 @@ class DhcpServer:
         other, until = self._offered.get(number, (holder, 0.0))
         return other != holder and now < until
 
-    async def _claim(self, claim: Claim, profile: Profile) -> bool:
-        """Have the lease on disk; False where somebody was faster.
+    async def _claim(self, claim: Claim, profile: Profile) -> str | None:
+        """Have the lease on disk: what went wrong with it, empty for nothing; None where somebody was faster.
 
         A declared node's address stands in the operator's file, so that it is acknowledged even where
-        the disk refuses.
+        the disk refuses. Raises StoreError for all others.
         """
         try:
-            return await self._leases.claim_lease(claim.lease, claim.seen, claim.displaced)
+            return "" if await self._leases.claim_lease(claim.lease, claim.seen, claim.displaced) else None
         except StoreError as error:
             if profile.reserved is None:
                 raise
             text = f"{profile.assignment.name} gets its declared address, but no lease is written: {error}"
             self._journal.refused("dhcp_lease_unwritten", text, source=profile.holder)
-            return True
+            return f"{DISK}: {error}"
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
         where, source = reply.destination, profile.server
@@ -412,8 +419,10 @@ class DhcpServer:
             assert where is BROADCAST
             port.broadcast(reply.payload, source)
 
-    def _record(self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float) -> None:
-        """Tell the boot's timeline and the journal what was sent."""
+    def _record(
+        self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float, unwritten: str
+    ) -> None:
+        """Tell the boot's timeline and the journal what was sent, and that its lease is `unwritten`."""
         self._journal.counters[_SENT[reply.kind]] += 1
         name = profile.assignment.name
         if reply.kind is Kind.NAK:
@@ -425,13 +434,19 @@ class DhcpServer:
             self._remember_offer(reply, profile, now)
         if boot is not None and client.speaker is not Speaker.SYSTEM and reply.address is not None:
             step = "offer" if reply.kind is Kind.OFFER else "ack"
-            self._boots.step(boot.id, step, detail=f"{reply.address} {reply.boots}")
+            detail = f"{reply.address} {reply.boots}" + (f"; {unwritten}" if unwritten else "")
+            self._step(boot, client, step, detail)
             if step == "ack":
                 self._boots.annotate(boot.id, address=reply.address)
-        claim = reply.claim
+        claim = None if unwritten else reply.claim
         if claim is not None and (claim.seen is None or claim.seen.address != claim.lease.address):
             address = str(claim.lease.address)
             self._journal.note("dhcp_lease", f"{name} has {address}", mac=client.mac, address=address)
+
+    def _step(self, boot: Boot | None, client: Client, step: str, detail: str) -> None:
+        """A step of a boot; a running system's packets are none."""
+        if boot is not None and client.speaker is not Speaker.SYSTEM:
+            self._boots.step(boot.id, step, detail=detail)
 
     def _remember_offer(self, reply: Reply, profile: Profile, now: float) -> None:
         assert reply.address is not None

@@ -219,6 +219,8 @@ class Inventory:
             where = ", ".join(n.name for n in candidates) or "no network of ours"
             declared = self.pools[node.pool].network
             return NoMatch(f"{node.name} is declared in network {declared}, but asks from {where}")
+        if not candidates:
+            return NoMatch("declared in no pool, and asks from no network of ours")
         for network in candidates:
             if pool := self._catch_all.get(network.name):
                 return self.catch(client.mac, pool)

@@ -26,6 +26,7 @@ from netboot.boot.plan import BootPlan, Images, NoBoot, decide
 from netboot.boot.sealing import Recipient, recipient, seal
 from netboot.boot.seed import seed_cpio
 from netboot.boot.session import Asker
+from netboot.boot.stall import DISK, last_step
 from netboot.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -276,7 +277,18 @@ class BootHttp:
         lease = session.leased_to(asker)
         boot = self._boot_to_claim(lease, key)
         async with self._lock(boot.id):
-            return await self._claim_boot(wanted, asker, lease, boot)
+            try:
+                return await self._claim_boot(wanted, asker, lease, boot)
+            except StoreError as error:
+                self._disk_refuses(boot.id, error)
+                raise
+
+    def _disk_refuses(self, boot_id: str, error: StoreError) -> None:
+        """Let the machine's boot show what it waits for, at the step that it has reached."""
+        boot = self._boots.get(boot_id)
+        last = last_step(boot) if boot else None
+        if last is not None and last.detail != session.BY_TFTP:  # that one decides about the next claim
+            self._boots.step(boot_id, last.step, detail=f"{DISK}: {error}")
 
     async def _claim_boot(
         self, wanted: session.ClaimRequest, asker: Asker, lease: Lease, boot: Boot

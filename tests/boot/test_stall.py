@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netboot.boot.stall import BEGUN, BOOT_LIFE, RUNNING, TABLE, last_step, likely_cause, overdue
+from netboot.boot.stall import BEGUN, BOOT_LIFE, DISK, RUNNING, TABLE, last_step, likely_cause, overdue
 from netboot.model.boot import STEPS, Boot, Step
 from netboot.model.machine import Mac
 
@@ -118,3 +118,11 @@ def test_after_an_hour_a_boot_is_over_wherever_it_stands() -> None:
     assert found is not None and found.step == "registered" and "one hour" in found.cause
     nothing = overdue(boot(), 1000 + BOOT_LIFE)
     assert nothing is not None and nothing.step == "discover"
+
+
+@pytest.mark.parametrize("step", ["offer", "ack", "seed"])
+def test_our_own_full_disk_is_named_instead_of_the_machines_trouble(step: str) -> None:
+    """An operator looks at the appliance, not for a second DHCP server."""
+    found = likely_cause(boot(Step(step, 1000.0, detail=f"10.77.0.9 ipxe.efi; {DISK}: it is full")), 2000)
+    assert found is not None and found.step == TABLE[step].step
+    assert found.cause.endswith(f"{DISK}: it is full")

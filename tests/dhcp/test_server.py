@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from netboot.boot.stall import DISK
 from netboot.dhcp import server as server_module
 from netboot.dhcp.wire import FLAG_BROADCAST, Kind, Op, encode
 from netboot.model.boot import Boot
@@ -201,6 +202,28 @@ async def test_a_dynamic_ack_never_leaves_unwritten() -> None:
     assert [reply.kind if reply else None for reply in replies] == [None, Kind.ACK]
 
 
+async def test_a_boot_shows_the_disk_that_its_lease_could_not_be_written_to() -> None:
+    """At its ack where it was acknowledged all the same, else at its offer; and only until it is written."""
+    world = World()
+    offers = {mac: await world.say(discover(mac, PXE_X64)) for mac in (STRANGER, NODE_MACS[0])}
+    world.store.full = True
+    for mac, offer in offers.items():
+        assert offer
+        await world.say(selecting(mac, offer, PXE_X64))
+    assert DISK in detail(world, STRANGER, "offer") and DISK in detail(world, NODE_MACS[0], "ack")
+    world.store.full = False
+    for mac in offers:
+        await world.get_address(mac, options=PXE_X64)
+        assert DISK not in detail(world, mac, "offer") + detail(world, mac, "ack")
+
+
+def detail(world: World, mac: Mac, step: str) -> str:
+    """What a step of a machine's newest boot says."""
+    boot = world.boots.current(mac)
+    found = boot.step(step) if boot else None
+    return found.detail if found else ""
+
+
 async def test_firmware_opens_a_boot_and_a_system_does_not() -> None:
     """discover, offer and ack stand in the boot, whose id is committed with the lease."""
     world = World()
@@ -277,6 +300,8 @@ async def test_a_relayed_request_belongs_to_the_network_of_its_relay() -> None:
     assert offer is not None and IPv4Address(offer.yiaddr) in relayed_network().ranges[0]
     assert offer.options[82] == b"\x01\x01x" and world.way == "udp 10.99.0.1:67"
     assert await world.say(discover(STRANGER, giaddr="10.55.0.1"), source="10.55.0.1") is None
+    (text,) = world.reported("dhcp_no_match")
+    assert "relay agent 10.55.0.1" in text and "no network of ours" in text
 
 
 async def test_a_renewal_that_comes_routed_belongs_to_its_own_network() -> None:

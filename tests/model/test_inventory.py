@@ -78,6 +78,8 @@ def test_without_a_catch_all_a_stranger_is_left_alone() -> None:
     pools = {"metal": INVENTORY.pools["metal"]}
     found = replace(INVENTORY, pools=pools).match(Client(STRANGER), [LAB])
     assert found == NoMatch("declared in no pool, and its network has no catch-all pool")
+    nowhere = INVENTORY.match(Client(STRANGER), [])
+    assert nowhere == NoMatch("declared in no pool, and asks from no network of ours")
 
 
 def test_a_declared_machine_on_another_network_is_left_alone() -> None:

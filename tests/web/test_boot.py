@@ -13,6 +13,7 @@ import pytest
 
 from netboot.boot.key import boot_key
 from netboot.boot.session import BY_TFTP
+from netboot.boot.stall import DISK
 from netboot.errors import JoinWithheld, StoreError
 from netboot.model.boot import Boot
 from netboot.model.settings import Settings
@@ -316,6 +317,8 @@ async def test_the_key_is_burnt_on_disk_before_the_answer(tmp_path: Path, node: 
         world.store.burn = full  # type: ignore[method-assign, assignment]
         answer = await world.ask(path, method="POST", body=claim_body(node))
         assert answer.status == 503 and int(answer.headers["retry-after"]) > 0
+        waiting = world.boots.get(boot.id)
+        assert waiting and any(f"{DISK}: no space left" in s.detail for s in waiting.steps)
         world.store.burn = burn  # type: ignore[method-assign]
         assert (await world.ask(path, method="POST", body=claim_body(node))).status == 200
         claim = await world.store.claim_of(boot.id)
