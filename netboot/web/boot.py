@@ -239,10 +239,19 @@ class BootHttp:
             decision = decide(assignment, self._catalog)
             assert isinstance(decision, NoBoot)
             return ipxe.no_boot_script(decision, base=base)
+        if self._unwritten(assignment.name, client):
+            remedy = "free space on the disk of data_dir; this machine asks again by itself"
+            return ipxe.wait_script(DISK, base=base, remedy=remedy, seconds=10, renew=True)
         self._refuse_script(f"{mac} asked from an address that is not leased to it", client)
         reason = f"{client} is not the address that is leased to {mac}"
         remedy = "let this machine take its address from the appliance"
         return ipxe.wait_script(reason, base=base, remedy=remedy, seconds=10, renew=True)
+
+    def _unwritten(self, node: str, client: IPv4Address) -> bool:
+        """Whether DHCP acknowledged this address to the node though its lease could not be written."""
+        boot = self._boots.of_node(node)
+        ack = boot.step("ack") if boot else None
+        return boot is not None and ack is not None and boot.address == client and DISK in ack.detail
 
     def _refuse_script(self, text: str, client: IPv4Address) -> None:
         self._journal.refused("script_refused", text, source=str(client))

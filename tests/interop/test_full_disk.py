@@ -207,7 +207,7 @@ def declared_node_is_acknowledged(site: Site) -> None:
     assert DISK in site.appliance.netboot("boot", "show", boot["id"])
     assert "dhcp_lease_unwritten" in site.kinds()
     status, script = site.machines["declared"].script()
-    assert status == 200 and script.startswith("#!ipxe")
+    assert status == 200 and DISK in script and "seed.cpio" not in script
 
 
 def dynamic_machine_is_refused(site: Site) -> None:

@@ -231,6 +231,18 @@ async def test_a_script_from_another_address_has_no_seed_and_touches_no_boot(tmp
         assert len([e for e in world.journal.events() if e.kind == "script_refused"]) == 1
 
 
+async def test_a_machine_whose_lease_is_unwritten_is_told_of_the_disk(tmp_path: Path) -> None:
+    """It waits for us and did nothing wrong: no seed, no refusal; another address gets the usual text."""
+    async with running(tmp_path) as world:
+        boot = world.boots.discovered(MAC, node="m1c29", cluster="blue", now=world.now)
+        world.boots.step(boot.id, "ack", detail=f"{NODE} ipxe.efi; {DISK}: it is full")
+        world.boots.annotate(boot.id, address=NODE)
+        answer = await world.script()
+        assert answer.status == 200 and DISK in answer.text and "seed.cpio" not in answer.text
+        assert world.journal.counters["script_refused"] == 0
+        assert DISK not in (await world.script(source=STRANGER)).text
+
+
 async def test_a_leased_machine_cannot_ask_for_another_ones_script(tmp_path: Path) -> None:
     """A lease of one's own does not help: MAC and address must belong together."""
     async with running(tmp_path) as world:
