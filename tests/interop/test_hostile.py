@@ -440,7 +440,8 @@ def slowloris(made: Aftermath) -> None:
             with contextlib.suppress(OSError):
                 sock.sendall(b"GET /boot.ipxe HTTP/1.1\r\nX-Slow: ")
         made.seen["another's script during slowloris"] = made.node.script()
-        wait_until("the surplus is closed", lambda: sum(map(ended, socks)) >= 60, 10)
+        with contextlib.suppress(TimeoutError):  # well before the 10 s after which all silent ones end
+            wait_until("the surplus is closed", lambda: sum(map(ended, socks)) >= 60, 5)
         made.seen["left open"] = sum(not ended(sock) for sock in socks)
 
 
@@ -540,7 +541,7 @@ def test_too_many_requests_are_told_to_wait(aftermath: Aftermath) -> None:
 
 def test_silent_connections_of_one_address_are_capped(aftermath: Aftermath) -> None:
     """Not more than the limit stay open, and others do not notice."""
-    assert aftermath.seen["left open"] <= CAP
+    assert CAP / 2 < aftermath.seen["left open"] <= CAP
     status, script = aftermath.seen["another's script during slowloris"]
     assert status == 200 and aftermath.keys[1] in script
 
