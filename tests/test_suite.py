@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tests.support.run import could_have_run, parts, rows_of, table, totals
+from tests.support.run import could_have_run, parts, printed, rows_of, table, totals
 
 PASSED = {
     "promise": "It works.",
@@ -72,3 +72,11 @@ def test_the_cases_of_one_test_share_a_row() -> None:
         f"{PASSED['test']}  3 cases",
         f"{PASSED['test']}[3]  FAILED",
     ]
+
+
+def test_what_a_passed_boot_had_to_show_is_shown() -> None:
+    """The table of declared and found settings stands in the output of a run in which all is well."""
+    assert printed([PASSED, {**PASSED, "printed": "setting  declared  found\n"}]) == (
+        f"\n== {PASSED['test']}\nsetting  declared  found"
+    )
+    assert printed([PASSED]) == ""

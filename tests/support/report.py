@@ -44,6 +44,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "outcome": report.outcome if report.when == "call" or report.skipped else "error",
         "seconds": round(report.duration, 2),
         "skipped": str(reason).removeprefix("Skipped: "),
+        "printed": report.capstdout if report.passed and report.nodeid.startswith("tests/lab/") else "",
     }
     with Path(path).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

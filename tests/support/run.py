@@ -132,6 +132,12 @@ def _by_test(rows: Sequence[dict[str, str]]) -> dict[tuple[str, str], list[dict[
     return found
 
 
+def printed(rows: Sequence[dict[str, str]]) -> str:
+    """What the tests that boot machines had to show, though they passed: pytest itself shows it of failures."""
+    shown = [(row["test"], row["printed"].rstrip()) for row in rows if row.get("printed", "").strip()]
+    return "\n".join(f"\n== {test}\n{text}" for test, text in sorted(shown))
+
+
 def totals(rows: Sequence[dict[str, str]]) -> str:
     """The last line: how many tests ended how; an error around a test counts as its failure."""
     passed = sum(row["outcome"] == "passed" for row in rows)
@@ -158,6 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         outcomes = [run(part, report) for part in parts(options, more)]
         rows = rows_of(report)
+    if shown := printed(rows):
+        print(shown)
     print("\n== promises\n" + table(rows))
     wrongly_skipped = [row for row in rows if could_have_run(row)]
     for row in wrongly_skipped:
