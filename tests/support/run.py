@@ -133,7 +133,7 @@ def _by_test(rows: Sequence[dict[str, str]]) -> dict[tuple[str, str], list[dict[
 
 
 def printed(rows: Sequence[dict[str, str]]) -> str:
-    """What the tests that boot machines had to show, though they passed: pytest itself shows it of failures."""
+    """What tests that boot machines had to show, though they passed; pytest itself shows only failures."""
     shown = [(row["test"], row["printed"].rstrip()) for row in rows if row.get("printed", "").strip()]
     return "\n".join(f"\n== {test}\n{text}" for test, text in sorted(shown))
 
