@@ -54,8 +54,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "a lease is on disk before its ACK: send first",
         "netboot/dhcp/server.py",
         "            try:\n                unwritten = await",
-        "            self._send(outcome, profile, port)\n"
-        "            try:\n                unwritten = await",
+        "            self._send(outcome, profile, port)\n            try:\n                unwritten = await",
         "tests/dhcp/test_server.py::test_a_lease_is_on_disk_before_its_ack_leaves",
     ),
     Sabotage(
