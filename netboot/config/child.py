@@ -30,6 +30,8 @@ _NODES_PER_PIECE = 100
 _FARM = 10_000
 _MAX_PIECE = 64 << 20
 _MEMORY = 4 << 30
+_FOLDERS = tuple(os.open(p, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for p in sys.path if Path(p).is_dir())
+"""Where we import from, held open: once root is dropped, a path below a home folder leads nowhere."""
 _LENGTH = struct.Struct("!I")
 
 
@@ -57,13 +59,14 @@ async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME
 async def _start(paths: Sequence[Path | str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
+            Path(sys.executable).resolve(),
             "-m",
             "netboot.config.child",
             *map(str, paths),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(f"/proc/self/fd/{fd}" for fd in _FOLDERS)},
+            pass_fds=_FOLDERS,
             limit=1 << 20,
         )
     except OSError as error:
