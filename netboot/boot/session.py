@@ -123,10 +123,15 @@ def leased_to(asker: Asker) -> Lease:
     """The lease of the address that somebody asks from, its MAC proved as far as can be; Refused (404)."""
     if asker.lease is None:
         raise Refused(404, "asked from an address that is leased to nobody")
-    if asker.on_link and asker.neighbour != asker.lease.mac:
+    if not proved(asker):
         seen = asker.neighbour or "no MAC at all"
         raise Refused(404, f"asked from the address of {asker.lease.mac}, but the link shows {seen} there")
     return asker.lease
+
+
+def proved(asker: Asker) -> bool:
+    """Whether the link shows the leased MAC at this address; behind a relay there is nothing to look at."""
+    return not asker.on_link or (asker.lease is not None and asker.neighbour == asker.lease.mac)
 
 
 def boot_of_key(key: str, candidates: Iterable[Boot], secret: bytes) -> Boot:

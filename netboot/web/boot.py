@@ -214,10 +214,15 @@ class BootHttp:
         except ValueError:
             self._refuse_script("a script was asked for without a MAC address", request.client)
             return ipxe.wait_script("this machine did not say its MAC address", base=base)
-        lease = await self._store.lease_at(request.client)
+        asker = await self._asker(request.client)
+        lease = asker.lease
         boot = self._boots.get(lease.boot_id) if lease and lease.boot_id else None
         if lease is None or lease.mac != mac or not self._held(lease, boot):
             return self._script_for_stranger(mac, request.client, base)
+        if not session.proved(asker):
+            self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
+            reason = "another machine answers at this address"
+            return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
         decision = decide(self._match(mac, lease.network), self._catalog)
         if isinstance(decision, NoBoot):
             if boot is not None and not boot.claimed:

@@ -265,12 +265,14 @@ async def test_a_seed_is_for_the_leased_address_only(tmp_path: Path) -> None:
             assert (await world.ask(f"/boot/{wrong}/seed.cpio")).status == 404
 
 
-async def test_seed_and_claim_want_the_neighbours_mac(tmp_path: Path, node: Identity) -> None:
+async def test_script_seed_and_claim_want_the_neighbours_mac(tmp_path: Path, node: Identity) -> None:
     """On-link the kernel's neighbour entry must show the leased MAC; none at all is not enough."""
     async with running(tmp_path) as world:
         boot = await world.lease()
         for neighbours in ({NODE: OTHER}, {}):
             world.neighbours = neighbours
+            script = await world.ask(f"/ipxe?mac={MAC}")
+            assert script.status == 200 and world.key(boot) not in script.body.decode()
             assert (await world.ask(f"/boot/{world.key(boot)}/seed.cpio")).status == 404
             claim = await world.ask(f"/boot/{world.key(boot)}/claim", method="POST", body=claim_body(node))
             assert claim.status == 404
