@@ -14,11 +14,11 @@ Words, one for each thing
 
 Rooms, from the roof down; an arrow of imports only descends
     cli/         verbs only, one file per noun
-    app          the composition root: Config -> variants -> servers
+    app          the composition root: Config -> variants -> servers; startup: what needs root
     dhcp.server, tftp.server, web/, fleet/       shells: they wait and talk
-    store/ join/ cluster/ power/ proc/           doors (`__init__`) with their variants beside them
-    config/ events net catalog tree              what shells and variants stand on
-    dhcp.{wire,options,engine,route}  tftp.{wire,transfer}  boot/       cores: pure, `now` is an argument
+    store/ join/ cluster/ proc/                  doors (`__init__`) with their variants beside them
+    config/ events/ net catalog tree             what shells and variants stand on
+    dhcp.* and tftp.{wire,transfer}, boot/       cores: pure, `now` is an argument
     model/       the nouns
     errors       the exception tree
 

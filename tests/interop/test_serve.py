@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,19 +143,25 @@ def test_a_reload_that_is_refused_leaves_the_old_file_in_force(appliance: Applia
     wait_until("the changed file is in force", renamed, 30)
 
 
+@contextmanager
+def held(lab: Lab, socket_of: str) -> Iterator[None]:
+    """Another program that holds what the Python expression `socket_of` binds."""
+    code = f"import socket, time; s = {socket_of}; print('up', flush=True); time.sleep(60)"
+    holder = lab.start([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout and holder.stdout.readline() == b"up\n"
+    try:
+        yield
+    finally:
+        holder.kill()
+        holder.wait(10)
+        holder.stdout.close()
+
+
 def test_a_taken_port_is_named_with_its_remedy(lab: Lab, directory: Path) -> None:
     """Exit status 2, the port, and the command that shows who has it."""
     config = write_yaml(directory / "netboot.yaml", content(directory))
-    taken = (
-        "import socket,time; s=socket.create_server(('10.77.0.1', 80)); "
-        "print('up', flush=True); time.sleep(60)"
-    )
-    holder = lab.start([sys.executable, "-c", taken], stdout=subprocess.PIPE)
-    assert holder.stdout and holder.stdout.readline() == b"up\n"
-    status, said = serve(lab, config)
-    holder.kill()
-    holder.wait(10)
-    holder.stdout.close()
+    with held(lab, "socket.create_server(('10.77.0.1', 80))"):
+        status, said = serve(lab, config)
     assert status == 2
     assert "10.77.0.1" in said and "80" in said and "ss -tlnp sport = :80" in said
 
@@ -162,16 +169,9 @@ def test_a_taken_port_is_named_with_its_remedy(lab: Lab, directory: Path) -> Non
 def test_a_second_dhcp_server_on_the_interface_stops_the_start(lab: Lab, directory: Path) -> None:
     """Two servers on one port would both answer: exit status 2, and the other one's name."""
     config = write_yaml(directory / "netboot.yaml", content(directory))
-    taken = (
-        "import socket,time; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 67)); "
-        "print('up', flush=True); time.sleep(60)"
-    )
-    holder = lab.start([sys.executable, "-c", taken], stdout=subprocess.PIPE)
-    assert holder.stdout and holder.stdout.readline() == b"up\n"
-    status, said = serve(lab, config)
-    holder.kill()
-    holder.wait(10)
-    holder.stdout.close()
+    bound = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 67))"
+    with held(lab, bound):
+        status, said = serve(lab, config)
     assert status == 2
     assert "UDP port 67" in said and "br0" in said and "python" in said
 
