@@ -89,7 +89,9 @@ class KubeApi:
             str(directory),
         ]
         with (directory / "log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         until = time.monotonic() + timeout
         while not (ready.exists() and ready.read_text().endswith("\n")):
             if process.poll() is not None or time.monotonic() > until:

@@ -286,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("--wrong-ca plays with the stand-in, --kubeconfig has none")
         if not options.kubeconfig.is_file():
             parser.error(f"{options.kubeconfig} is no file")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     return run(options)
 
 

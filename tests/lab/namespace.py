@@ -157,6 +157,7 @@ class Lab:
             cwd=cwd,
             env=env,
             preexec_fn=die_with_parent if ends_with_us else None,
+            start_new_session=True,  # Ctrl-C is for us alone: we end them in order
         )
 
     def tap(self) -> str:
