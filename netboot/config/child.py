@@ -30,6 +30,8 @@ _NODES_PER_PIECE = 100
 _FARM = 10_000
 _MAX_PIECE = 64 << 20
 _MEMORY = 4 << 30
+PYTHON = str(Path(sys.executable).resolve())
+"""The interpreter itself, looked up while we may still follow a virtual environment's link to it."""
 _FOLDERS = tuple(os.open(p, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for p in sys.path if Path(p).is_dir())
 """Where we import from, held open: once root is dropped, a path below a home folder leads nowhere."""
 _LENGTH = struct.Struct("!I")
@@ -59,7 +61,8 @@ async def load_in_child(paths: Sequence[Path | str], *, time_limit: float = TIME
 async def _start(paths: Sequence[Path | str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
-            Path(sys.executable).resolve(),
+            PYTHON,
+            "-P",  # not the folder that we were started in: it may be closed to the account that we are now
             "-m",
             "netboot.config.child",
             *map(str, paths),
@@ -70,7 +73,7 @@ async def _start(paths: Sequence[Path | str]) -> asyncio.subprocess.Process:
             limit=1 << 20,
         )
     except OSError as error:
-        what = f"no process could be started to read the configuration: {sys.executable}: {error.strerror}"
+        what = f"no process could be started to read the configuration: {PYTHON}: {error.strerror}"
         remedy = "install the program where the account that it runs as can reach it, not below a home folder"
         raise ConfigError([f"{what}; {remedy}"]) from None
 

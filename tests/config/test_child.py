@@ -71,7 +71,7 @@ async def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 
 async def test_a_child_that_dies_is_a_refused_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed for want of memory, or unable to start: a report, not a traceback."""
-    monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr("netboot.config.child.PYTHON", "/bin/false")
     with pytest.raises(ConfigError, match="died"):
         await load_in_child([ROOT / "config" / "netboot.yaml"])
 
@@ -80,6 +80,6 @@ async def test_a_program_that_cannot_be_started_again_is_a_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Installed where the dropped account cannot go, a reload is refused and the daemon lives on."""
-    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setattr("netboot.config.child.PYTHON", str(tmp_path / "python"))
     with pytest.raises(ConfigError, match="install the program where"):
         await load_in_child([ROOT / "config" / "netboot.yaml"])
