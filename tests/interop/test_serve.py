@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -22,6 +23,7 @@ from tests.lab.site import scratch, write_yaml
 
 pytestmark = pytest.mark.root
 
+ROOT = Path(__file__).resolve().parents[2]
 NET_BIND_SERVICE, NET_RAW = 1 << 10, 1 << 13
 
 
@@ -63,7 +65,7 @@ def serve(lab: Lab, config: Path) -> tuple[int, str]:
     """Exit status and output of a `serve` that is expected to refuse to start."""
     done = subprocess.run(
         [*lab.prefix, sys.executable, "-m", "netboot", "serve", "--config", str(config)],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -141,6 +143,30 @@ def test_a_reload_that_is_refused_leaves_the_old_file_in_force(appliance: Applia
         return [pool["name"] for pool in appliance.get("/api/v1/pools")["items"]] == ["renamed"]
 
     wait_until("the changed file is in force", renamed, 30)
+
+
+class Closed(Appliance):
+    """The daemon from below a folder that only root may enter, as a clone in root's home is."""
+
+    @property
+    def command(self) -> list[str]:
+        """The same command, with the package and the working directory below the closed folder."""
+        clone = self.log_path.parent / "closed" / "clone"
+        return ["env", "-C", str(clone), f"PYTHONPATH={clone}", *super().command]
+
+
+def test_a_reload_works_below_a_folder_that_only_root_may_enter(lab: Lab, directory: Path) -> None:
+    """Once root is dropped, the child that reads the files must still find the program."""
+    closed = directory / "closed"
+    shutil.copytree(
+        ROOT / "netboot", closed / "clone" / "netboot", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    closed.chmod(0o700)
+    path = write_yaml(directory / "netboot.yaml", content(directory))
+    with Closed(lab, [path], directory, directory / "data") as appliance:
+        path.write_text(path.read_text().replace("name: unknown", "name: renamed"))
+        os.kill(appliance.pid, signal.SIGHUP)
+        wait_until("the changed file is in force", lambda: "configuration is in force" in appliance.log(), 30)
 
 
 @contextmanager
