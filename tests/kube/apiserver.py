@@ -460,6 +460,11 @@ class ApiServer:
         }
 
     def _cluster_info(self, user: User) -> Json:
+        if user is ANONYMOUS and self.settings.expire_before_use:
+            self._expire_tokens()
+            info = self.objects.get(CLUSTER_INFO)
+            info["data"] = {k: v for k, v in info["data"].items() if not k.startswith(JWS_PREFIX)}
+            return info
         info = self.objects.get(CLUSTER_INFO)
         wrong = ["wrong", "wrong-for-nodes"] if user is ANONYMOUS else ["wrong"]
         corrupt = ["corrupt", "corrupt-for-nodes"] if user is ANONYMOUS else ["corrupt"]
@@ -571,6 +576,9 @@ class ApiServer:
         return self.objects.delete(Key(resource, namespace, name))
 
     async def _op_expire_tokens(self) -> int:
+        return self._expire_tokens()
+
+    def _expire_tokens(self) -> int:
         past = pki.b64(stamp(self.objects.now() - 60).encode())
         expired = tokens(self.objects)
         for token in expired:

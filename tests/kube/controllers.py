@@ -43,6 +43,8 @@ class Settings:
     """good, corrupt (made with another secret), corrupt-for-nodes (only anonymous readers see that)."""
     cluster_info_ca: str = "real"
     """real, wrong, wrong-for-nodes (only anonymous readers see that)."""
+    expire_before_use: bool = False
+    """Tokens expire the moment a node asks for cluster-info: after the appliance saw their signatures."""
     token_life: float | None = None
     """Seconds after which a token is expired, whatever it says."""
     approver: bool = True

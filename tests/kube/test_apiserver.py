@@ -119,6 +119,16 @@ async def test_the_signature_comes_later_and_is_real(kube: Kube) -> None:
     assert not signs(data["jws-kubeconfig-abcdef"], data["kubeconfig"], other)
 
 
+async def test_tokens_can_be_made_to_expire_when_a_node_asks(kube: Kube) -> None:
+    """Whoever made the token saw its signature; the node finds neither signature nor token."""
+    kube.mint(TOKEN)
+    await until(lambda: "jws-kubeconfig-abcdef" in kube.api.objects.get(CLUSTER_INFO)["data"])
+    kube.api.settings.expire_before_use = True
+    node = await kube.caller()
+    assert "jws-kubeconfig-abcdef" not in (await node.call("GET", INFO))[1]["data"]
+    await until(lambda: not kube.tokens())
+
+
 async def test_an_expired_token_goes_with_its_signature_and_its_bearer_five_seconds_later(kube: Kube) -> None:
     """Secret and signature go at once; a bearer that was accepted before passes for five seconds."""
     kube.mint(TOKEN, life=60)

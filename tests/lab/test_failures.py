@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,29 +24,6 @@ def cluster(site: Site, **settings: Any) -> Iterator[None]:
         yield
     finally:
         site.kube.control("settings", **{name: before[name] for name in settings})
-
-
-@contextmanager
-def tokens_expire(site: Site) -> Iterator[None]:
-    """Every bootstrap token expires a second after it was made: signed by then, but not used yet."""
-    end = threading.Event()
-
-    def run() -> None:
-        first_seen: dict[str, float] = {}
-        while not end.wait(0.1):
-            names = {s["metadata"]["name"] for s in site.kube.control("objects", resource="secrets")}
-            for name in names:
-                first_seen.setdefault(name, time.monotonic())
-            if any(time.monotonic() - first_seen[name] > 0.7 for name in names):
-                site.kube.control("expire_tokens")
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join(10)
 
 
 def failed_boot(site: Site, role: str) -> tuple[dict[str, Any], str]:
@@ -87,7 +62,7 @@ def test_a_wrong_signature_is_told(site: Site) -> None:
 
 def test_an_expired_token_is_told(site: Site) -> None:
     """Tokens that are gone before the node can use them end the boot at its join."""
-    with tokens_expire(site):
+    with cluster(site, expire_before_use=True):
         boot, shown = failed_boot(site, "expired")
     assert boot["stopped_at"] == "join"
     assert "JWS signature" in shown or "expired" in shown
