@@ -117,6 +117,8 @@ async def house(
     try:
         async with asyncio.timeout(15):
             await supervisor.ready.wait()
+        # a helper's own "ready" may overtake the forker's "started", which tells its pid
+        await until(lambda: all(info.pid for info in supervisor.processes()))
         yield made
     finally:
         accepting.cancel()
