@@ -59,7 +59,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     ),
     Sabotage(
         "no dynamic ACK without its lease: acknowledge though the disk refuses",
-        "netboot/dhcp/server.py",
+        "netboot/dhcp/allocation.py",
         "            if profile.reserved is None:\n                raise\n            text =",
         "            text =",
         "tests/dhcp/test_server.py::test_a_dynamic_ack_never_leaves_unwritten",

@@ -18,7 +18,7 @@ LEVELS = (
     ("model",),
     ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree",
      "dhcp", "tftp", "boot"),
-    ("dhcp.server", "tftp.server", "web", "fleet"),
+    ("dhcp.server", "dhcp.allocation", "tftp.server", "web", "fleet"),
     ("startup",),
     ("app",),
     ("cli", "__main__"),
@@ -31,14 +31,16 @@ CORES = (
     "tftp.wire", "tftp.transfer",
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
-SHELLS = ("dhcp.server", "tftp.server", "web", "fleet")
+SHELLS = ("dhcp.server", "dhcp.allocation", "tftp.server", "web", "fleet")
 WORLD = {
     "asyncio", "socket", "selectors", "select", "aiohttp", "sqlite3", "ssl", "http.client", "http.server",
     "urllib.request", "subprocess", "threading", "multiprocessing", "time", "random", "secrets", "signal",
 }  # fmt: skip
 """What cores and doors know nothing of: sockets, loops, databases, processes, the clock, chance."""
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
-ONE_SHELL = ({"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"})
+ONE_SHELL = (
+    {"dhcp.server", "dhcp.allocation"}, {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
+)  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
 LEAN = ("tftp.server", "web.bulk")
 """Helper processes: they import neither aiohttp nor pydantic, nor does anything that they import."""

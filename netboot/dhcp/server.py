@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -17,7 +16,8 @@ from typing import Any, Protocol
 
 from netboot.boot.stall import DISK
 from netboot.dhcp import engine
-from netboot.dhcp.engine import Claim, Facts, Reply, Silence
+from netboot.dhcp.allocation import Allocation
+from netboot.dhcp.engine import Facts, Reply, Silence
 from netboot.dhcp.options import client_of
 from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
@@ -27,7 +27,6 @@ from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
-from netboot.model.lease import Lease
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.store import LeaseStore
 
@@ -43,27 +42,11 @@ IN_FLIGHT = 4096
 ATTEMPTS = 4
 """How often facts are gathered for one request when others are faster at its lease."""
 
-PROBES = 4096
-"""Addresses looked at for one new machine at most; where one was found that may be taken over, fewer."""
-
-PROBES_FOR_UNUSED = 256
-
-OFFER_STANDS = 10.0
-"""Seconds for which an offered address is offered to nobody else, where there is another one."""
-
-DECLINE_RESTS = 3600.0
-"""Seconds for which a declined dynamic address is given to nobody."""
-
-DECLINES = 3
-"""Declines believed per machine and `DECLINE_RESTS`."""
-
 _RECEIVED = ("", *(f"dhcp_received_{kind.name.lower()}" for kind in Kind))
 _SENT = ("", *(f"dhcp_sent_{kind.name.lower()}" for kind in Kind))
 """The journal's counters of messages by their kind."""
 
 _KEPT_MACHINES = 50_000
-_KEPT_OFFERS = 4096
-_KEPT_DECLINERS = 4096
 
 
 class Port(Protocol):
@@ -104,8 +87,6 @@ class _Site:
     groups: dict[tuple[int, IPv4Address], Group] = field(default_factory=dict)
     kept: list[Assignment] = field(default_factory=list)
     """Whose options are keys of `groups` by identity: they have to live as long."""
-    exhausted: dict[str, float] = field(default_factory=dict)
-    """Networks without a free address, until when nobody looks again."""
 
 
 class DhcpServer:
@@ -123,7 +104,8 @@ class DhcpServer:
     ) -> None:
         self.on_boot: list[Callable[[Boot], None]] = []
         """Called with each boot that a DISCOVER opens."""
-        self.signs_of_life: list[Callable[[Lease], bool]] = []
+        self._allocation = Allocation(leases, boots, journal)
+        self.signs_of_life = self._allocation.signs_of_life
         """Further reasons not to give an address away: a Node object of that name, an answer to a probe."""
         self._inventory = inventory
         self._leases = leases
@@ -134,9 +116,6 @@ class DhcpServer:
         self._ports: tuple[Port, ...] = ()
         self._site: _Site | None = None
         self._waiting: set[Work] = set()
-        self._offered: OrderedDict[int, tuple[str, float]] = OrderedDict()
-        self._resting: dict[int, float] = {}
-        self._decliners: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     async def run(self, endpoints: Sequence[Port]) -> None:
         """Answer until cancelled."""
@@ -224,7 +203,7 @@ class DhcpServer:
                 await self._no_reply(outcome, client, profile, now)
                 return
             try:
-                unwritten = await self._claim(outcome.claim, profile) if outcome.claim else ""
+                unwritten = await self._allocation.claim(outcome.claim, profile) if outcome.claim else ""
             except StoreError as error:
                 self._step(boot, client, "offer", f"{DISK}: {error}")
                 raise
@@ -253,6 +232,7 @@ class DhcpServer:
         if self._site is None or self._site.inventory is not inventory:
             own = (a for port in self._ports for a in port.addresses)
             named = (n.address for n in inventory.networks.values() if n.address is not None)
+            self._allocation.reloaded()
             self._site = _Site(inventory, frozenset(map(int, itertools.chain(own, named))))
         return self._site
 
@@ -320,94 +300,13 @@ class DhcpServer:
         ours = self._present_site().ours
         try:
             lease = await self._leases.lease_of(profile.holder, profile.network.name)
-            address, occupant = await self._address(packet, kind, client, profile, lease, now)
+            address, occupant = await self._allocation.address(packet, kind, client, profile, lease, now)
         except StoreError:
             if profile.reserved is None:
                 raise
             return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
-        occupied = occupant is not lease and self._occupied(occupant, profile, now)
+        occupied = occupant is not lease and self._allocation.occupied(occupant, profile, now)
         return Facts(address, lease, occupant, occupied, boot, ours)
-
-    async def _address(
-        self, packet: Packet, kind: Kind, client: Client, profile: Profile, lease: Lease | None, now: float
-    ) -> tuple[IPv4Address | None, Lease | None]:
-        """The address that the request is about, and who was last given it."""
-        number = engine.subject(packet, kind, profile, lease)
-        if number is not None and lease is not None and int(lease.address) == number:
-            if profile.reserved is not None or kind is not Kind.DISCOVER or not self._rests(number, now):
-                return lease.address, lease
-            number = None
-        if number is not None:
-            address = IPv4Address(number)
-            occupant = await self._leases.lease_at(address)
-            if profile.reserved is not None or kind is not Kind.DISCOVER:
-                return address, occupant
-            if not self._rests(number, now) and not self._occupied(occupant, profile, now):
-                return address, occupant
-        if kind is not Kind.DISCOVER or profile.reserved is not None:
-            return None, None
-        return await self._choose(client.mac, profile, now)
-
-    async def _choose(
-        self, mac: Mac, profile: Profile, now: float
-    ) -> tuple[IPv4Address | None, Lease | None]:
-        """A dynamic address for a new machine: unused, else the one whose holder is gone longest."""
-        site, network = self._present_site(), profile.network.name
-        if now < site.exhausted.get(network, 0.0):
-            return None, None
-        offered: IPv4Address | None = None
-        gone: Lease | None = None
-        for count, number in enumerate(itertools.islice(profile.pool.candidates(mac), PROBES)):
-            if self._rests(number, now):
-                continue
-            address = IPv4Address(number)
-            occupant = await self._leases.lease_at(address)
-            if occupant is None and not self._offered_to_another(number, profile.holder, now):
-                return address, None
-            if occupant is None:
-                offered = offered or address
-            elif (gone is None or occupant.last_seen < gone.last_seen) and not self._occupied(
-                occupant, profile, now
-            ):
-                gone = occupant
-            if gone is not None and count >= PROBES_FOR_UNUSED:
-                break
-        if gone is not None:
-            return gone.address, gone
-        if offered is None:
-            site.exhausted[network] = now + 1.0
-        return offered, None
-
-    def _occupied(self, occupant: Lease | None, profile: Profile, now: float) -> bool:
-        return engine.held_by_another(occupant, profile, occupant is not None and self._alive(occupant), now)
-
-    def _alive(self, lease: Lease) -> bool:
-        """Whether the machine of a lease boots, or somebody else knows that it lives."""
-        boot = self._boots.of_node(lease.name)
-        return (boot is not None and boot.ended is None) or any(sign(lease) for sign in self.signs_of_life)
-
-    def _rests(self, number: int, now: float) -> bool:
-        until = self._resting.get(number)
-        return until is not None and now < until
-
-    def _offered_to_another(self, number: int, holder: str, now: float) -> bool:
-        other, until = self._offered.get(number, (holder, 0.0))
-        return other != holder and now < until
-
-    async def _claim(self, claim: Claim, profile: Profile) -> str | None:
-        """Have the lease on disk: what went wrong with it, empty for nothing; None where somebody was faster.
-
-        A declared node's address stands in the operator's file, so that it is acknowledged even where
-        the disk refuses. Raises StoreError for all others.
-        """
-        try:
-            return "" if await self._leases.claim_lease(claim.lease, claim.seen, claim.displaced) else None
-        except StoreError as error:
-            if profile.reserved is None:
-                raise
-            text = f"{profile.assignment.name} gets its declared address, but no lease is written: {error}"
-            self._journal.refused("dhcp_lease_unwritten", text, source=profile.holder)
-            return f"{DISK}: {error}"
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
         where, source = reply.destination, profile.server
@@ -431,7 +330,7 @@ class DhcpServer:
             )
             return
         if reply.kind is Kind.OFFER and profile.reserved is None:
-            self._remember_offer(reply, profile, now)
+            self._allocation.remember_offer(reply, profile, now)
         if boot is not None and client.speaker is not Speaker.SYSTEM and reply.address is not None:
             step = "offer" if reply.kind is Kind.OFFER else "ack"
             detail = f"{reply.address} {reply.boots}" + (f"; {unwritten}" if unwritten else "")
@@ -448,12 +347,6 @@ class DhcpServer:
         if boot is not None and client.speaker is not Speaker.SYSTEM:
             self._boots.step(boot.id, step, detail=detail)
 
-    def _remember_offer(self, reply: Reply, profile: Profile, now: float) -> None:
-        assert reply.address is not None
-        self._offered[int(reply.address)] = (profile.holder, now + OFFER_STANDS)
-        if len(self._offered) > _KEPT_OFFERS:
-            self._offered.popitem(last=False)
-
     async def _no_reply(
         self,
         outcome: Silence | engine.Released | engine.Declined,
@@ -466,29 +359,10 @@ class DhcpServer:
             text = f"{profile.assignment.name} gave {outcome.lease.address} back"
             self._journal.note("dhcp_release", text, mac=client.mac, address=str(outcome.lease.address))
         elif isinstance(outcome, engine.Declined):
-            await self._declined(outcome.lease, client, profile, now)
+            await self._allocation.declined(outcome.lease, client, profile, now)
         elif outcome.event:
             source = profile.network.name if outcome.event == "dhcp_pool_exhausted" else client.mac
             self._journal.refused(outcome.event, outcome.reason, source=source)
-
-    async def _declined(self, lease: Lease, client: Client, profile: Profile, now: float) -> None:
-        """A dynamic address rests; a reservation stays what it is. Both are reported."""
-        text = f"{profile.assignment.name} found {lease.address} in use by another machine (DECLINE)"
-        self._journal.refused("dhcp_decline", text, source=client.mac)
-        if profile.reserved is not None or not self._may_decline(client.mac, now):
-            return
-        self._resting = {number: until for number, until in self._resting.items() if now < until}
-        self._resting[int(lease.address)] = now + DECLINE_RESTS
-        await self._leases.release_lease(lease, now)
-
-    def _may_decline(self, mac: Mac, now: float) -> bool:
-        began, count = self._decliners.pop(mac, (now, 0))
-        if now - began >= DECLINE_RESTS:
-            began, count = now, 0
-        self._decliners[mac] = (began, count + 1)
-        if len(self._decliners) > _KEPT_DECLINERS:
-            self._decliners.popitem(last=False)
-        return count < DECLINES
 
 
 def _server_address(network: Network, port: Port) -> IPv4Address | None:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netboot.boot.stall import DISK
+from netboot.dhcp import allocation
 from netboot.dhcp import server as server_module
 from netboot.dhcp.wire import FLAG_BROADCAST, Kind, Op, encode
 from netboot.model.boot import Boot
@@ -406,7 +407,7 @@ async def test_a_declined_dynamic_address_rests() -> None:
     second = (await world.get_address(STRANGER)).yiaddr
     assert second != first
     assert await world.say(discover(OTHER_STRANGER)) is None
-    world.now += server_module.DECLINE_RESTS + 1
+    world.now += allocation.DECLINE_RESTS + 1
     offer = await world.say(discover(OTHER_STRANGER))
     assert offer is not None and offer.yiaddr == first
 
@@ -426,7 +427,7 @@ async def test_one_machine_cannot_bench_the_pool() -> None:
     for _ in range(10):
         ack = await world.get_address(STRANGER)
         await world.say(decline(STRANGER, ack.yiaddr))
-    assert len(world.server._resting) == server_module.DECLINES
+    assert len(world.server._allocation._resting) == allocation.DECLINES
 
 
 async def test_a_reload_counts_from_the_next_datagram_on() -> None:
