@@ -6,6 +6,7 @@ Who is at fault decides the branch: the operator, the network, a peer or the mac
     ├── ConfigError            the operator's file: every problem found, in one report
     ├── StartError             `serve` cannot start: the reason and the remedy (exit status 2)
     ├── MalformedPacket        bytes from the network that are no message of their protocol
+    ├── CaptureError           a file that is no capture, or a damaged one
     ├── Refused                a machine or an operator asked for what it may not have
     │   └── TooLate            what it might have had a moment ago: no reason for alarm
     ├── ImageError             an image on disk that cannot be offered
@@ -44,6 +45,10 @@ class StartError(NetbootError):
 
 class MalformedPacket(NetbootError):
     """Bytes from the network that do not form a message; the text says which claim they break."""
+
+
+class CaptureError(NetbootError):
+    """A capture file that cannot be read; the text says what it claims."""
 
 
 class Refused(NetbootError):
