@@ -17,7 +17,7 @@ Rooms, from the roof down; an arrow of imports only descends
     app          the composition root: Config -> variants -> servers; startup: what needs root
     dhcp.server, tftp.server, web/, fleet/       shells: they wait and talk
     store/ join/ cluster/ proc/                  doors (`__init__`) with their variants beside them
-    config/ events/ net catalog tree             what shells and variants stand on
+    config/ events/ net catalog tree cold        what shells and variants stand on
     dhcp.* and tftp.{wire,transfer}, boot/       cores: pure, `now` is an argument
     model/       the nouns
     errors       the exception tree

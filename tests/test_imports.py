@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (
     ("errors", "version"),
     ("model",),
-    ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree",
+    ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree", "cold",
      "dhcp", "tftp", "boot"),
     ("dhcp.server", "dhcp.allocation", "tftp.server", "web", "fleet"),
     ("startup",),

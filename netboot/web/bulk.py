@@ -1,7 +1,8 @@
 """A bulk worker: serves /images, /files and /programs on sockets that control hands over.
 
 One process, one epoll, `sendfile` from the page cache; a slow reader costs one descriptor and some hundred
-bytes. The worker answers its own paths and passes a kept-alive connection back to control when it asks for
+bytes, and a file that is not in the page cache is waited for by threads (`netboot.cold`), not by the loop.
+The worker answers its own paths and passes a kept-alive connection back to control when it asks for
 another one. `respond` is pure; `Worker` does what it says.
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from netboot.cold import Warmer, is_cached
 from netboot.errors import MalformedPacket, Refused
 from netboot.proc import is_bulk_path
 from netboot.proc.helper import Line, last_resort, served
@@ -153,28 +155,32 @@ def _as_refused(error: OSError) -> Refused:
     return Refused(404, "there is no such file")
 
 
+@dataclass(eq=False, slots=True)
 class _Connection:
     """One client: either collecting a request head, or sending."""
 
-    __slots__ = (
-        "acknowledged", "boot_id", "buffer", "client", "closing", "first", "keep", "offset", "opened", "out",
-        "path", "since", "sock", "stop", "writing",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket, head: bytes, boot: str | None, client: str, now: float) -> None:
-        self.sock = sock
-        self.buffer = head
-        self.boot_id = boot
-        self.client = client
-        self.since = now  # when the present state last moved
-        self.first = True  # control chose us for this request: it is never passed back
-        self.out = b""  # answer bytes before the file's
-        self.opened: Opened | None = None
-        self.offset = self.stop = self.acknowledged = 0
-        self.path = ""
-        self.keep = True
-        self.closing = False
-        self.writing = False
+    sock: socket.socket
+    buffer: bytes
+    boot_id: str | None
+    client: str
+    since: float
+    """When the present state last moved."""
+    first: bool = True
+    """Control chose us for this request: it is never passed back."""
+    out: bytes = b""
+    """Answer bytes before the file's."""
+    opened: Opened | None = None
+    offset: int = 0
+    stop: int = 0
+    acknowledged: int = 0
+    warm: int = 0
+    """The file is in the page cache up to here, or was brought there for us."""
+    cold: bool = False
+    """Threads fetch what comes next."""
+    path: str = ""
+    keep: bool = True
+    closing: bool = False
+    wanted: int = select.EPOLLIN
 
     @property
     def sending(self) -> bool:
@@ -189,6 +195,8 @@ class Worker:
         self._line = Line(channel)
         self._epoll = select.epoll()
         self._epoll.register(channel.fileno(), select.EPOLLIN)
+        self._warmer: Warmer[_Connection] = Warmer()
+        self._epoll.register(self._warmer.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
         self._served: Served | None = None
         self._limit = 0  # connections of one client address
@@ -226,6 +234,11 @@ class Worker:
     def _event(self, fd: int, events: int) -> None:
         if fd == self._line.fileno():
             self._hear()
+        elif fd == self._warmer.fileno():
+            for warmed in self._warmer.done():
+                warmed.cold = False
+                if self._connections.get(warmed.sock.fileno()) is warmed:
+                    self._advance(warmed)
         elif connection := self._connections.get(fd):
             if events & (select.EPOLLHUP | select.EPOLLERR):
                 self._close(connection)
@@ -363,7 +376,7 @@ class Worker:
         if opened is not None:
             _cork(connection.sock, True)
         connection.offset = connection.acknowledged = reply.start
-        connection.stop = reply.stop
+        connection.stop, connection.warm = reply.stop, reply.start
         connection.keep = reply.keep_alive
         connection.since = time.monotonic()
 
@@ -377,20 +390,22 @@ class Worker:
         except BlockingIOError:
             complete = False
         if not complete:
-            self._want(connection, writing=True)
+            self._want(connection, 0 if connection.cold else select.EPOLLOUT)
             return False
         if not connection.keep or connection.closing:
             self._finish_close(connection)
             return False
-        self._want(connection, writing=False)
+        self._want(connection, select.EPOLLIN)
         return True
 
     def _send_file(self, connection: _Connection) -> bool:
         """One turn of this download; True when its last byte was given to the kernel (or there is none)."""
         if connection.opened is None:
             return True
-        left, file = connection.stop - connection.offset, connection.opened.fd
-        sent = os.sendfile(connection.sock.fileno(), file, connection.offset, min(CHUNK, left))
+        if connection.offset == connection.warm and not self._warmed(connection):
+            return False
+        turn = connection.warm - connection.offset
+        sent = os.sendfile(connection.sock.fileno(), connection.opened.fd, connection.offset, turn)
         if sent == 0:
             raise OSError(errno.EIO, "the file became shorter while it was sent")
         connection.offset += sent
@@ -399,6 +414,18 @@ class Worker:
             return False
         self._end_download(connection)
         return True
+
+    def _warmed(self, connection: _Connection) -> bool:
+        """Whether the next turn's bytes can be sent now; else threads fetch them and the connection rests."""
+        assert connection.opened is not None
+        offset, file = connection.offset, connection.opened.fd
+        length = min(CHUNK, connection.stop - offset)
+        connection.warm = offset + length
+        if is_cached(file, offset, length):
+            return True
+        connection.cold = True
+        self._warmer.warm(connection, file, offset, length)
+        return False
 
     def _end_download(self, connection: _Connection) -> None:
         """Close the file and tell how far it came."""
@@ -414,10 +441,11 @@ class Worker:
         sent = connection.offset if whole else _acknowledged(connection)
         return [connection.boot_id, connection.client, connection.path, sent, connection.opened.size, done]
 
-    def _want(self, connection: _Connection, *, writing: bool) -> None:
-        if connection.writing != writing:
-            connection.writing = writing
-            self._epoll.modify(connection.sock.fileno(), select.EPOLLOUT if writing else select.EPOLLIN)
+    def _want(self, connection: _Connection, events: int) -> None:
+        """What to be woken for; 0: only that the client is gone."""
+        if connection.wanted != events:
+            connection.wanted = events
+            self._epoll.modify(connection.sock.fileno(), events)
 
     def _give_back(self, connection: _Connection) -> None:
         """The next request is control's: pass the socket back with the bytes already read."""

@@ -31,7 +31,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _ABSOLUTE = re.compile(r"(?i:https?)://[^/?]+")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_RANGE = re.compile(r"[ \t]*bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.IGNORECASE)
+_RANGE = re.compile(r"[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*")
 _ONCE = frozenset({"authorization", "content-length", "content-type", "host", "range", "transfer-encoding"})
 
 
@@ -208,18 +208,20 @@ def _unescape(text: str) -> str:
 def parse_range(text: str | None, size: int) -> tuple[int, int] | Unsatisfiable | None:
     """First and last byte (both included) that a Range header asks of a file of `size` bytes.
 
-    None: no range, several, or another unit, so the whole file is sent (RFC 9110 14.2).
+    None: no range, several, or another unit, so the whole file is sent. What is no range at all is
+    unsatisfiable, as with nginx: both are a server's choice (RFC 9110 14.2).
     """
-    match = _RANGE.fullmatch(text or "")
-    if match is None or match.group(1) == match.group(2) == "":
+    unit, _, ranges = (text or "").partition("=")
+    if unit.strip(" \t").lower() != "bytes" or "," in ranges:
         return None
+    match = _RANGE.fullmatch(ranges)
+    if match is None or match.group(1) == match.group(2) == "":
+        return UNSATISFIABLE
     first, last = match.groups()
     if not first:
         wanted = min(int(last), size)
         return (size - wanted, size - 1) if wanted else UNSATISFIABLE
-    if last and int(last) < int(first):
-        return None
-    if int(first) >= size:
+    if int(first) >= size or (last and int(last) < int(first)):
         return UNSATISFIABLE
     return int(first), min(int(last), size - 1) if last else size - 1
 

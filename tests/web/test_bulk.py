@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from netboot.proc import is_bulk_path
+from netboot.proc.messages import Message
 from netboot.tree import Opened
 from netboot.web import bulk
 from netboot.web.http1 import Head, parse_head
@@ -73,7 +75,13 @@ def test_a_range_behind_the_end_is_not_satisfiable() -> None:
     assert fields["connection"] == "keep-alive"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=9-1", "bytes=a-b"])
+@pytest.mark.parametrize("asked", ["bytes=9-1", "bytes=a-b", "bytes=-0"])
+def test_a_range_that_is_none_is_refused_as_nginx_does(asked: str) -> None:
+    """416: whoever wrote it meant a part, and would take the whole file for it."""
+    assert answer(f"Range: {asked}")[0].status == 416
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=1-2"])
 def test_other_ranges_are_answered_with_the_whole_file(asked: str) -> None:
     """A server may ignore Range (RFC 9110 14.2): never a part that was not asked."""
     assert answer(f"Range: {asked}")[0].status == 200
@@ -309,6 +317,31 @@ async def test_idle_and_dripping_clients_cost_the_others_nothing(
         writer.transport.abort()
     await asyncio.sleep(0)
     del reader
+
+
+async def test_a_cold_file_is_fetched_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is cached and a disk that never answers: its own download waits, everybody else's goes on."""
+    waiting: list[bulk._Connection] = []
+    monkeypatch.setattr(bulk, "is_cached", lambda fd, offset, length: offset >= bulk.CHUNK)
+    monkeypatch.setattr(bulk.Warmer, "warm", lambda self, key, fd, offset, length: waiting.append(key))
+    served = make_served(tmp_path)
+    (tmp_path / "files" / "cold").write_bytes(bytes(3 * bulk.CHUNK))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = bulk.Worker(theirs)
+    worker._served, worker._limit = served, 10
+    clients = [socket.socketpair() for _ in range(2)]
+    for client, range_ in zip(clients, ("0-", f"{bulk.CHUNK}-{bulk.CHUNK + 9}"), strict=True):
+        head = f"GET /files/cold HTTP/1.1\r\nHost: x\r\nRange: bytes={range_}\r\n\r\n".encode()
+        worker._adopt(Message("connection", {"client": "10.0.0.1"}, head, (client[1].detach(),)))
+    assert clients[1][0].recv(4096).endswith(bytes(10))
+    (connection,) = waiting
+    assert connection.cold and connection.offset == 0
+    for left in list(worker._connections.values()):
+        worker._close(left)
+    for sock in (ours, theirs, *(client for client, _ in clients)):
+        sock.close()
 
 
 async def test_one_address_cannot_hold_every_connection(tmp_path: Path) -> None:
