@@ -189,7 +189,7 @@ class App:
             workers=workers,
             tftp_sockets=self._bound.tftp,
             tftp_limits=limits,
-            connections=whole(server.boot_limits.connections),
+            requests=server.boot_limits.requests.per_second,
         )
 
     def _wire(self) -> None:

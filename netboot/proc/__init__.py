@@ -71,6 +71,10 @@ class BulkPool(Protocol):
         """
         ...
 
+    def held(self, client: str) -> int:
+        """Connections of this client address that the workers hold."""
+        ...
+
 
 class TftpSide(Protocol):
     """The TFTP process as control sees it."""

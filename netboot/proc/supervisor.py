@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,9 +85,20 @@ class _Helper:
     began: float
     pid: int | None = None
     state: State = "starting"
+    clients: Counter[str] = field(default_factory=Counter)
+    """Connections that a bulk worker holds, by the client's address."""
     connections: int = 0
+    """All of them."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """The channel is closed: the helper takes no new work."""
+
+    def left(self, client: str, count: int) -> None:
+        """Count connections of a client out; a helper that says too many has ended them all."""
+        gone = min(count, self.clients[client])
+        self.connections -= gone
+        self.clients[client] -= gone
+        if not self.clients[client]:
+            del self.clients[client]
 
 
 @dataclass(eq=False, slots=True)
@@ -126,19 +138,19 @@ class Supervisor:
         workers: int,
         tftp_sockets: Sequence[socket.socket] = (),
         tftp_limits: TftpLimits | None = None,
-        connections: int = 256,
+        requests: float = 200.0,
         grace: float = 10.0,
     ) -> None:
         """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
 
-        `connections`: what one client address may hold open at one bulk worker.
+        `requests`: per second, what one client address may ask of one bulk worker on kept-alive connections.
         `grace`: seconds that running downloads get at an orderly end.
         """
         self._forker = forker
         self._served = served
         self._tftp_sockets = tuple(tftp_sockets)
         self._limits = tftp_limits or TftpLimits()
-        self._connections = connections
+        self._requests = requests
         self._grace = grace
         self._slots = [_Slot("bulk", index) for index in range(workers)]
         if self._tftp_sockets:
@@ -169,6 +181,7 @@ class Supervisor:
             with contextlib.suppress(OSError, MalformedPacket):  # behind, or just ended: the next one
                 messages.send(worker.channel, "connection", body, blob=head, fds=(fd,))
                 worker.connections += 1
+                worker.clients[client] += 1
                 return True
         return False
 
@@ -180,6 +193,10 @@ class Supervisor:
             else ProcessInfo(slot.kind, slot.index, None, "ended", 0, slot.restarts)
             for slot in self._slots
         ]
+
+    def held(self, client: str) -> int:
+        """See `proc.BulkPool.held`."""
+        return sum(s.helper.clients[client] for s in self._slots if s.kind == "bulk" and s.helper)
 
     def downloads(self) -> int:
         """Connections that the bulk workers hold now."""
@@ -253,7 +270,7 @@ class Supervisor:
             "program_dirs": list(self._served.program_dirs),
             "max_transfers": self._limits.max_transfers,
             "per_client": self._limits.per_client,
-            "connections": self._connections,
+            "requests": int(min(self._requests, 1_000_000)),
         }
 
     def _sockets(self, kind: Kind) -> list[int]:
@@ -265,6 +282,7 @@ class Supervisor:
             asyncio.get_running_loop().remove_reader(helper.channel)
             helper.channel.close()
             helper.state, helper.connections = "ended", 0
+            helper.clients.clear()
             helper.ended.set()
 
     # --- what helpers say ----------------------------------------------------------------------------
@@ -290,12 +308,12 @@ class Supervisor:
 
     def _take(self, slot: _Slot, helper: _Helper, message: messages.Message) -> None:
         if message.op == "return" and slot.kind == "bulk" and len(message.fds) == 1:
-            helper.connections = max(0, helper.connections - 1)
             try:
                 client = message.text("client", limit=64)
             except MalformedPacket:
                 message.close()
                 raise
+            helper.left(client, 1)
             self._guard(self.on_return, message.fds[0], message.blob, client)
             return
         message.close()
@@ -310,7 +328,8 @@ class Supervisor:
             self.ready.set()
 
     def _closed(self, helper: _Helper, message: messages.Message) -> None:
-        helper.connections = max(0, helper.connections - message.number("count"))
+        for item in message.items("items"):
+            helper.left(*_as_closed(item))
 
     def _progress(self, _: _Helper, message: messages.Message) -> None:
         for item in message.items("items"):
@@ -439,6 +458,13 @@ def _as_progress(item: object) -> Progress:
         case [None | str() as boot, str() as client, str() as path, int(sent), int(of), bool(done)]:
             return Progress(boot, client, path, sent, of, done)
     raise MalformedPacket("progress that is none")
+
+
+def _as_closed(item: object) -> tuple[str, int]:
+    match item:
+        case [str() as client, int(count)] if count > 0:
+            return client, count
+    raise MalformedPacket("closed connections that are none")
 
 
 def _as_transfer(item: object) -> Transfer:

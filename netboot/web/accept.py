@@ -164,7 +164,7 @@ class Acceptor:
         peer = self._peer(client)
         peer.connections += 1
         self._connections.add(connection)
-        if peer.connections <= self.limits.connections:
+        if peer.connections + self.bulk.held(client) <= self.limits.connections:
             return True
         text = f"more than {self.limits.connections:g} connections from one address"
         self.journal.refused("http_too_many_connections", text, source=client)

@@ -49,7 +49,7 @@ STALL_TIME: Final = 120.0
 """Seconds that a download may stand still before its connection is closed."""
 TICK: Final = 0.5
 _REQUESTS_AT_ONCE: Final = 16  # pipelined requests answered before the next connection has its turn
-_PROGRESS_ITEMS: Final = 100  # per message: they stay far below the message limit
+_ITEMS: Final = 100  # per message: they stay far below the message limit
 _METHODS: Final = ("GET", "HEAD")
 _INT: Final = struct.Struct("i")
 
@@ -199,9 +199,9 @@ class Worker:
         self._epoll.register(self._warmer.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
         self._served: Served | None = None
-        self._limit = 0  # connections of one client address
-        self._clients: Counter[str] = Counter()
-        self._closed = 0  # connections that ended since we last told control
+        self._limit = 0  # requests of one client address in a tick
+        self._asked: Counter[str] = Counter()  # requests of each address in this tick
+        self._closed: Counter[str] = Counter()  # connections that ended since we last told control
         self._draining = False
         self._terminated = False
         self._ready_again: dict[int, _Connection] = {}  # hold whole requests: no event will say so
@@ -259,7 +259,7 @@ class Worker:
     def _obey(self, message: Message) -> None:
         if message.op == "configure":
             self._served = served(message)
-            self._limit = message.number("connections")
+            self._limit = 1 + int(message.number("requests") * TICK)
         elif message.op == "drain":
             self._drain()
 
@@ -268,7 +268,7 @@ class Worker:
             sock = socket.socket(fileno=message.fds[0])
         except OSError:  # no socket: nothing to answer on
             message.close()
-            self._closed += 1
+            self._closed[message.text("client", limit=64)] += 1
             return
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # an answer's last bytes wait for nothing
@@ -282,14 +282,8 @@ class Worker:
         )
         self._connections[sock.fileno()] = connection
         self._epoll.register(sock.fileno(), select.EPOLLIN)
-        self._clients[connection.client] += 1
         if self._draining:
             self._close(connection)
-        elif self._clients[connection.client] > self._limit:
-            text = f"more than {self._limit} connections of one address at one worker"
-            self._refused("http_too_many_connections", text, connection)
-            self._reply(connection, refusal(None, 503, text), None)
-            self._advance(connection)
         else:
             self._advance(connection)
 
@@ -354,6 +348,10 @@ class Worker:
         return data
 
     def _answer(self, head: Head, connection: _Connection) -> tuple[Reply, Opened | None]:
+        self._asked[connection.client] += 1
+        if self._asked[connection.client] > self._limit:
+            self._refused("http_too_many_requests", "more requests than server.boot_limits has", connection)
+            return refusal(head, 429, "too many requests, ask again later"), None
         if head.method not in _METHODS:
             return refusal(head, 405, f"{head.method} is not taken here, only GET and HEAD"), None
         if self._served is None:
@@ -454,7 +452,7 @@ class Worker:
         if self._line.tell("return", body, blob=connection.buffer, fds=(connection.sock.fileno(),)):
             connection.sock.close()
             return
-        self._closed += 1
+        self._closed[connection.client] += 1
         connection.sock.close()  # control is away: the client connects anew and finds it there
 
     def _finish_close(self, connection: _Connection) -> None:
@@ -469,15 +467,12 @@ class Worker:
             self._end_download(connection)
             self._forget(connection)
             connection.sock.close()
-            self._closed += 1
+            self._closed[connection.client] += 1
 
     def _forget(self, connection: _Connection) -> None:
         fd = connection.sock.fileno()
         self._epoll.unregister(fd)
         del self._connections[fd]
-        self._clients[connection.client] -= 1
-        if not self._clients[connection.client]:
-            del self._clients[connection.client]
         self._ready_again.pop(fd, None)
 
     def _refused(self, kind: str, text: str, connection: _Connection) -> None:
@@ -492,8 +487,10 @@ class Worker:
         for items in _batches(running):
             self._line.tell("progress", {"items": items})
         self._line.flush()
-        if self._closed and self._line.tell("closed", {"count": self._closed}):
-            self._closed = 0
+        self._asked.clear()
+        for closed in _batches([[client, count] for client, count in self._closed.items()]):
+            self._line.owe("closed", {"items": closed})
+        self._closed.clear()
 
 
 def _cork(sock: socket.socket, corked: bool) -> None:
@@ -523,8 +520,8 @@ def _patience(connection: _Connection) -> float:
 
 
 def _batches(items: list[list[object]]) -> Iterator[list[list[object]]]:
-    for start in range(0, len(items), _PROGRESS_ITEMS):
-        yield items[start : start + _PROGRESS_ITEMS]
+    for start in range(0, len(items), _ITEMS):
+        yield items[start : start + _ITEMS]
 
 
 def main(channel: socket.socket) -> None:

@@ -83,7 +83,7 @@ async def house(
     own: Account | None = None,
     helper: Account | None = None,
     grace: float = 5.0,
-    connections: int = 256,
+    requests: float = 1e6,
 ) -> AsyncIterator[House]:
     """Run helpers and an accept point for the length of a test; everything ends with it."""
     sockets = [udp_socket()] if tftp else []
@@ -95,7 +95,7 @@ async def house(
         tftp_sockets=sockets,
         tftp_limits=limits,
         grace=grace,
-        connections=connections,
+        requests=requests,
     )
     made = House(supervisor, served, tftp=sockets[0].getsockname() if sockets else None)
     supervisor.on_progress = made.progress.append

@@ -168,6 +168,21 @@ async def test_a_killed_worker_is_replaced_and_others_serve_at_once(tmp_path: Pa
         assert sum(info.restarts for info in made.supervisor.processes()) == 1
 
 
+async def test_connections_are_counted_by_their_client(tmp_path: Path, connect) -> None:
+    """What an address holds at all workers together is known, and forgotten when it ends or a worker dies."""
+    async with house(make_served(tmp_path), workers=2) as made:
+        writers = [(await connect(*made.http))[1] for _ in range(4)]
+        for writer in writers:
+            writer.write(b"GET /files/none HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: made.supervisor.held("127.0.0.1") == 4)
+        assert made.supervisor.held("127.0.0.2") == 0
+        writers[0].close()
+        await until(lambda: made.supervisor.held("127.0.0.1") == 3)
+        for pid in made.pids():
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: made.supervisor.held("127.0.0.1") == 0)
+
+
 async def test_without_any_worker_a_hand_over_is_refused(tmp_path: Path, connect) -> None:
     """No worker up: hand_over says so, and the accept point can answer 503."""
     served = make_served(tmp_path)
@@ -273,10 +288,10 @@ async def test_a_killed_control_lets_downloads_finish_and_frees_its_ports(tmp_pa
 
 
 async def test_helpers_hold_no_listener_and_no_stranger_descriptor(tmp_path: Path, connect) -> None:
-    """A worker's descriptors are its channel, its epoll and the standard three: no listener to steal from."""
+    """A worker has its channel, epoll, an eventfd and the standard three: no listener to steal from."""
     async with house(make_served(tmp_path)) as made:
         (pid,) = made.pids()
         links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-        assert sorted(links) == [0, 1, 2, 3, 4], links
+        assert sorted(links) == [0, 1, 2, 3, 4, 5], links
         assert links[3].startswith("socket:")
         assert links[4] == "anon_inode:[eventpoll]"

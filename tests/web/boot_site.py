@@ -49,6 +49,10 @@ class FakeBulk:
             self.handed.append((os.dup(fd), head, boot_id, client))
         return self.up
 
+    def held(self, client: str) -> int:
+        """Everything that was handed over stays open."""
+        return len([each for each in self.handed if each[3] == client])
+
 
 class FakeJoin:
     """A join method whose material is one canary, and that counts it as the real one does."""

@@ -130,6 +130,12 @@ async def test_connections_are_capped_per_address(tmp_path: Path) -> None:
         for _, other in [*kept, (reader, writer)]:
             other.close()
         await asyncio.sleep(0.05)
+        world.bulk.handed += [(os.open("/dev/null", os.O_RDONLY), b"", None, str(NODE)) for _ in range(3)]
+        reader, writer = await connect(world)
+        assert await asyncio.wait_for(reader.read(), 10) == b""  # what workers hold counts as well
+        writer.close()
+        while world.bulk.handed:
+            os.close(world.bulk.handed.pop()[0])
         assert (await world.ask("/boot.ipxe")).status == 200
 
 
