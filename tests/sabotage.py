@@ -346,7 +346,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     ),
     Sabotage(
         "the body of a refused request is never read as the next request",
-        "netboot/web/bulk.py",
+        "netboot/web/static.py",
         "keep = head is not None and head.keep_alive and head.length == 0",
         "keep = head is not None and head.keep_alive",
         "tests/web/test_bulk.py::test_other_methods_are_refused_with_their_remedy",
