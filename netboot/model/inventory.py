@@ -6,13 +6,15 @@ whole snapshot. `Inventory.match` is the one place that decides what a machine b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from netboot.model.machine import Client, Mac
+from netboot.model.machine import Client, Mac, other_order
+from netboot.model.manners import Admit, Limits
 from netboot.model.settings import Settings, merge
 
 INFINITE = float("inf")
@@ -23,6 +25,9 @@ OptionValue = int | str | tuple[int | str, ...]
 
 Options = Mapping[int, OptionValue]
 """DHCP options by code; a str `hex:...` is raw bytes."""
+
+RelayKey = tuple[str, bytes | None, bytes | None]
+"""A place behind a relay agent: the network's name, circuit id, remote id (option 82)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Network:
     address: IPv4Address | None
     """Where its nodes reach us; None until `serve` fills in the interface's own."""
     mode: str = "server"
+    """`server`: we lease addresses. `proxy`: another DHCP server does, we add what to boot."""
     ranges: tuple[AddressRange, ...] = ()
     lease: float = 12 * 3600.0
     renew: float | None = None
@@ -56,7 +62,16 @@ class Network:
     dns: tuple[IPv4Address, ...] = ()
     domain: str | None = None
     relays: tuple[IPv4Address, ...] = ()
+    admit: Admit | None = None
+    """None: everybody is answered."""
+    limits: Limits | None = None
+    """None: without limits."""
     options: Options = field(default_factory=dict)
+
+    @property
+    def proxy(self) -> bool:
+        """Whether another DHCP server gives the addresses."""
+        return self.mode == "proxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +143,11 @@ class Node:
     boot: BootOverride = BootOverride()
     settings: Settings = _NO_SETTINGS
 
+    @property
+    def known_further(self) -> bool:
+        """Whether something beside its MACs identifies it, so that a card not listed may be its own, too."""
+        return bool(self.uuid or self.client_id or self.circuit_id or self.remote_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -154,6 +174,9 @@ class Assignment:
     """DHCP options, merged by the precedence of the operator's contract (without boot options)."""
     reason: str
     """In the operator's words: `declared in pool compute`, `undeclared: catch-all pool unknown`."""
+    known_by: str = "MAC"
+    """Which of a declared node's identities fitted: `MAC`, `UUID`, `client identifier`, `relay agent`,
+    or `lease` for a card that DHCP knew by another one before."""
 
     @property
     def address(self) -> IPv4Address | None:
@@ -184,6 +207,30 @@ class Inventory:
         return {mac: node for node in self.nodes for mac in node.macs}
 
     @cached_property
+    def by_uuid(self) -> Mapping[str, Node]:
+        """Each declared UUID's node, in the byte order that the operator wrote."""
+        return {node.uuid: node for node in self.nodes if node.uuid}
+
+    @cached_property
+    def by_client_id(self) -> Mapping[bytes, Node]:
+        """Each declared client identifier's node."""
+        return {node.client_id: node for node in self.nodes if node.client_id}
+
+    @cached_property
+    def by_relay(self) -> Mapping[RelayKey, Node]:
+        """Each declared place at a relay agent's switch: network, circuit id, remote id, None for any."""
+        return {
+            (self.pools[node.pool].network, node.circuit_id, node.remote_id): node
+            for node in self.nodes
+            if node.circuit_id or node.remote_id
+        }
+
+    @cached_property
+    def known_further(self) -> bool:
+        """Whether some node is known by more than its MACs."""
+        return bool(self.by_uuid or self.by_client_id or self.by_relay)
+
+    @cached_property
     def by_name(self) -> Mapping[str, Node]:
         """Each declared node by its name."""
         return {node.name: node for node in self.nodes}
@@ -195,30 +242,55 @@ class Inventory:
 
     def index(self) -> None:
         """Build all indexes now, so that no packet waits for them."""
-        for name in ("by_mac", "by_name", "reserved", "_catch_all"):
+        further = ("by_uuid", "by_client_id", "by_relay", "known_further")
+        for name in ("by_mac", *further, "by_name", "reserved", "_catch_all"):
             getattr(self, name)
 
     @cached_property
     def _catch_all(self) -> Mapping[str, Pool]:
         return {pool.network: pool for pool in self.pools.values() if pool.catch_all}
 
-    def network_of(self, *, interface: str | None, giaddr: IPv4Address | None) -> tuple[Network, ...]:
-        """The networks that a packet may belong to: the relay's subnet, else those of its interface."""
-        if giaddr is not None:
-            return tuple(n for n in self.networks.values() if giaddr in n.subnet)
-        return tuple(n for n in self.networks.values() if n.interface and n.interface == interface)
+    def network_of(
+        self,
+        *,
+        interface: str | None,
+        giaddr: IPv4Address | None,
+        link: IPv4Address | None = None,
+        subnet: IPv4Address | None = None,
+    ) -> tuple[Network, ...]:
+        """The networks that a packet may belong to: the relay's subnet, else those of its interface.
 
-    def match(self, client: Client, networks: Iterable[Network]) -> Assignment | NoMatch:
-        """Whose machine this is, seen from the networks that its packet arrived on. MAC first."""
-        node = self.by_mac.get(client.mac)
+        `link` (RFC 3527) names another subnet than giaddr's and counts where that network lists the relay
+        agent; `subnet` (RFC 3011) only chooses among the networks that are possible without it.
+        """
+        every = self.networks.values()
+        if giaddr is None:
+            found = tuple(n for n in every if n.interface and n.interface == interface)
+        else:
+            behind = tuple(n for n in every if link is not None and link in n.subnet and giaddr in n.relays)
+            found = behind or tuple(n for n in every if giaddr in n.subnet)
+        chosen = tuple(n for n in found if subnet is not None and subnet in n.subnet)
+        return chosen or found
+
+    def match(
+        self, client: Client, networks: Iterable[Network], *, held_as: str = ""
+    ) -> Assignment | NoMatch:
+        """Whose machine this is, seen from the networks that its packet arrived on.
+
+        In this order: MAC, UUID (in either byte order), client identifier, relay agent's ids, and at last
+        `held_as`, the node under whose name DHCP leases to this card already: a running system does not say
+        the UUID that its firmware said.
+        """
         candidates = tuple(networks)
+        node, by = self._identify(client, candidates, held_as)
         for network in candidates:
             if node and self.pools[node.pool].network == network.name:
-                return self.assign(node)
+                return self.assign(node, by)
         if node:
             where = ", ".join(n.name for n in candidates) or "no network of ours"
             declared = self.pools[node.pool].network
-            return NoMatch(f"{node.name} is declared in network {declared}, but asks from {where}")
+            which = "" if by == "MAC" else f", known by its {by},"
+            return NoMatch(f"{node.name}{which} is declared in network {declared}, but asks from {where}")
         if not candidates:
             return NoMatch("declared in no pool, and asks from no network of ours")
         for network in candidates:
@@ -226,17 +298,55 @@ class Inventory:
                 return self.catch(client.mac, pool)
         return NoMatch("declared in no pool, and its network has no catch-all pool")
 
-    def assign(self, node: Node) -> Assignment:
+    def _identify(
+        self, client: Client, networks: tuple[Network, ...], held_as: str
+    ) -> tuple[Node | None, str]:
+        if node := self.by_mac.get(client.mac):
+            return node, "MAC"
+        if not self.known_further:
+            return None, ""
+        uuid = client.uuid
+        if uuid and (node := self.by_uuid.get(uuid) or self.by_uuid.get(other_order(uuid))):
+            return node, "UUID"
+        if client.client_id and (node := self.by_client_id.get(client.client_id)):
+            return node, "client identifier"
+        if node := self._behind_relay(client, networks):
+            return node, "relay agent"
+        node = self.by_name.get(held_as)
+        return (node, "lease") if node and node.known_further else (None, "")
+
+    def _behind_relay(self, client: Client, networks: tuple[Network, ...]) -> Node | None:
+        """The node at this place of a relay agent's switch, where the network believes that agent."""
+        circuit, remote = client.circuit_id, client.remote_id
+        for network in networks:
+            if client.giaddr in network.relays:
+                for key in ((circuit, remote), (circuit, None), (None, remote)):
+                    if key != (None, None) and (node := self.by_relay.get((network.name, *key))):
+                        return node
+        return None
+
+    def assign(self, node: Node, known_by: str = "MAC") -> Assignment:
         """What a declared node belongs to."""
         pool = self.pools[node.pool]
-        return self._assignment(node.name, pool, node, f"declared in pool {pool.name}")
+        how = "" if known_by == "MAC" else f", known by its {known_by}"
+        return self._assignment(node.name, pool, node, f"declared in pool {pool.name}{how}", known_by)
 
     def catch(self, mac: Mac, pool: Pool) -> Assignment:
         """What an undeclared machine belongs to: the catch-all pool, under a name made of its MAC."""
-        name = pool.node_name.replace("{mac}", mac.digits)
+        name = self._free_name(mac, pool)
         return self._assignment(name, pool, None, f"undeclared: catch-all pool {pool.name}")
 
-    def _assignment(self, name: str, pool: Pool, node: Node | None, reason: str) -> Assignment:
+    def _free_name(self, mac: Mac, pool: Pool) -> str:
+        """By the pool's template; by another one where a declared node has that very name already."""
+        templates = itertools.chain(
+            (pool.node_name, "node-{mac}"), map("node-{{mac}}-{}".format, itertools.count(2))
+        )
+        names = (template.replace("{mac}", mac.digits) for template in templates)
+        return next(name for name in names if name not in self.by_name)
+
+    def _assignment(
+        self, name: str, pool: Pool, node: Node | None, reason: str, known_by: str = "MAC"
+    ) -> Assignment:
         cluster = self.clusters[pool.cluster]
         network = self.networks[pool.network]
         settings, options = self._bundle(pool, node.tags if node else ())
@@ -254,6 +364,7 @@ class Inventory:
             settings=settings,
             options=options,
             reason=reason,
+            known_by=known_by,
         )
 
     def _bundle(self, pool: Pool, node_tags: tuple[str, ...]) -> tuple[Settings, Options]:

@@ -59,7 +59,18 @@ class Arch(enum.IntEnum):
     EFI_ARM64 = 11
     EFI_X86_HTTP = 15
     EFI_X64_HTTP = 16
+    EFI_BC_HTTP = 17
+    EFI_ARM32_HTTP = 18
     EFI_ARM64_HTTP = 19
+    UBOOT_ARM32 = 21
+    UBOOT_ARM64 = 22
+    UBOOT_ARM32_HTTP = 23
+    UBOOT_ARM64_HTTP = 24
+    EFI_RISCV64 = 27
+    EFI_RISCV64_HTTP = 28
+    EFI_LOONGARCH64 = 39
+    EFI_LOONGARCH64_HTTP = 40
+    RASPBERRY_PI = 41
 
 
 class Speaker(enum.Enum):
@@ -86,9 +97,20 @@ class Client:
     user_class: str = ""
     ipxe_features: frozenset[int] = frozenset()
     hostname: str = ""
+    nul_strings: bool = False
+    """It ends its host name or class with a NUL."""
+    nul_ended: bool = False
+    """It ends its texts with NUL, as old Windows clients do: they read no text that does not."""
+    subnet: IPv4Address | None = None
+    """The subnet that it asks for an address in (RFC 3011)."""
     giaddr: IPv4Address | None = None
+    """The relay agent that its packet came through; what follows is that agent's claim, not the machine's."""
     circuit_id: bytes | None = None
     remote_id: bytes | None = None
+    link: IPv4Address | None = None
+    """The link that it is on, where giaddr is not of that link (RFC 3527)."""
+    server_id: IPv4Address | None = None
+    """The server identifier that it shall be told, so that renewals pass the relay, too (RFC 5107)."""
 
 
 def smbios_uuid(wire_order: uuid_module.UUID) -> uuid_module.UUID:
@@ -98,3 +120,10 @@ def smbios_uuid(wire_order: uuid_module.UUID) -> uuid_module.UUID:
     object's systemUUID shows the kernel's reading: so both orders name one machine.
     """
     return uuid_module.UUID(bytes_le=wire_order.bytes)
+
+
+def other_order(text: str) -> str:
+    """`smbios_uuid` on a UUID's canonical text: the lookup of a machine asks for both."""
+    first, second, third, rest = text[:8], text[9:13], text[14:18], text[18:]
+    swapped = (bytes.fromhex(part)[::-1].hex() for part in (first, second, third))
+    return "-".join(swapped) + rest
