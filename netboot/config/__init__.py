@@ -17,19 +17,18 @@ from netboot.config import checks, nodes_file, reading, schema, translate
 from netboot.config.checks import Declared, Facts
 from netboot.config.keys import RawPath
 from netboot.config.model import (
-    UNLIMITED,
     Api,
     BootLimits,
     Config,
     Limit,
     NamedFile,
-    Rate,
     Server,
     TftpLimits,
 )
 from netboot.config.problems import Place, Problem, report
 from netboot.config.reading import Source
 from netboot.errors import ConfigError
+from netboot.model.manners import UNLIMITED, Rate
 
 __all__ = [
     "UNLIMITED",

@@ -81,8 +81,40 @@ def warnings(facts: Facts, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> Ite
     """What stops nothing but should be known. `rows`: keys without effect in nodes files."""
     if not facts.source.tree.get("networks"):
         yield "no network is declared: nothing will be served; write one under networks"
+    yield from _in_proxy_mode(facts)
+    yield from _shut_out(facts)
     if without_effect := _later(facts.source, rows):
         yield without_effect
+
+
+_SERVERS_ONLY = ("lease", "renew", "rebind", "boot_lease", "dns", "domain", "options")
+"""Keys of a network that another DHCP server answers for, where one gives the addresses."""
+
+
+def _in_proxy_mode(facts: Facts) -> Iterator[str]:
+    for network in facts.root.networks:
+        if network.mode != "proxy":
+            continue
+        if said := [key for key in _SERVERS_ONLY if key in network.model_fields_set]:
+            what = f"networks[{network.name}]: {', '.join(said)} have no effect in mode proxy"
+            yield f"{what}: the network's own DHCP server tells its machines these"
+        if network.relayed:
+            what = f"networks[{network.name}]: it is relayed and in mode proxy: its machines load iPXE and"
+            yield f"{what} no system, for nothing proves there that an address is the machine's own"
+
+
+def _shut_out(facts: Facts) -> Iterator[str]:
+    """Declared nodes that their network's `admit` never answers."""
+    networks = {n.name: n for n in facts.root.networks if n.admit.macs and not n.admit.vendors}
+    pools = {p.name: p.network for p in facts.root.pools}
+    shut: dict[str, list[str]] = {}
+    for declared in facts.nodes:
+        network = networks.get(pools.get(declared.node.pool) or "")
+        if network and not any({mac, mac[:8]} & set(network.admit.macs) for mac in declared.node.macs):
+            shut.setdefault(network.name, []).append(declared.node.name)
+    for name, nodes in shut.items():
+        what = f"networks[{name}].admit: {_few(nodes)} of its pools are declared and never answered"
+        yield f"{what}; add their MACs to admit.macs"
 
 
 def _later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> str | None:
@@ -152,6 +184,9 @@ def _networks(facts: Facts) -> Iterator[Problem]:
             what = f"{network.gateway} is no machine's address in {network.subnet}"
             yield facts.problem((*at, "gateway"), what, "write the router's address on this network")
         own = facts.root.server.address
+        if network.mode == "proxy" and network.range:
+            what = "in mode proxy another DHCP server gives the addresses, we give none"
+            yield facts.problem((*at, "range"), what, "take range out, or write mode: server")
         for range_ in network.range:
             yield from _range(facts, network, range_, (*at, "range"), own)
         if network.address and network.address == network.gateway:
@@ -289,7 +324,8 @@ def _catch_alls(facts: Facts) -> Iterator[Problem]:
 
 
 def _leases_nothing(facts: Facts, name: str) -> bool:
-    known = any(n.name == name for n in facts.root.networks)
+    """Whether we should lease there and can not: without a range, and no other server does."""
+    known = any(n.name == name and n.mode == "server" for n in facts.root.networks)
     return known and not facts.wrote("networks", name, "range")
 
 

@@ -6,26 +6,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from netboot.model.inventory import INFINITE, Inventory
+from netboot.model.inventory import Inventory
+from netboot.model.manners import Rate
 
 Limit = float
 """A count, or infinite where the operator wrote `unlimited`: compare with it, never convert it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `count` in `seconds`; the count is also what may come at once."""
-
-    count: float
-    seconds: float
-
-    @property
-    def per_second(self) -> float:
-        """The mean rate."""
-        return self.count / self.seconds
-
-
-UNLIMITED = Rate(INFINITE, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, model_validator
 
 from netboot.config import node_values, values
 from netboot.config.keys import Later, NotYet, tree
-from netboot.config.model import UNLIMITED, Limit, Rate
+from netboot.config.model import Limit
 from netboot.model.inventory import INFINITE, AddressRange, Options
 from netboot.model.machine import Mac
+from netboot.model.manners import UNLIMITED, Rate
 from netboot.model.settings import Taint
 
 _P = PlainValidator
@@ -140,15 +141,15 @@ class Server(Entry):
 class Admit(Entry):
     """networks.admit"""
 
-    macs: tuple[Annotated[Mac, _P(values.mac)], ...] = ()
+    macs: tuple[Annotated[str, _P(values.mac_or_maker)], ...] = ()
     vendors: tuple[Text, ...] = ()
 
 
 class Limits(Entry):
     """networks.limits"""
 
-    per_client: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
-    new_macs: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
+    per_client: PerTime = UNLIMITED
+    new_macs: PerTime = UNLIMITED
 
 
 _OPTIONS = _P(node_values.dhcp_options)
@@ -162,15 +163,7 @@ class Network(Entry):
     subnet: Annotated[IPv4Network, _P(values.subnet)]
     interface: Annotated[str | None, _P(values.interface)] = None
     relayed: Annotated[Flag, Later((False,))] = False
-    mode: Annotated[
-        str,
-        _P(values.choice("server", "proxy")),
-        NotYet(
-            harmless=("server",),
-            what="proxyDHCP is not there yet",
-            remedy="write mode: server, and let no other DHCP server answer on this network",
-        ),
-    ] = "server"
+    mode: Annotated[str, _P(values.choice("server", "proxy"))] = "server"
     address: Address | None = None
     range: Annotated[tuple[AddressRange, ...], _P(values.ranges)] = ()
     lease: Annotated[float, _time(60, infinite=True)] = 12 * 3600.0
@@ -181,13 +174,7 @@ class Network(Entry):
     dns: tuple[Address, ...] = ()
     domain: Domain | None = None
     relays: Annotated[tuple[Address, ...], Later()] = ()
-    admit: Annotated[
-        Admit,
-        NotYet(
-            what="answering only some machines is not there yet",
-            remedy="leave admit empty, and have no catch_all pool where unknown machines must get nothing",
-        ),
-    ] = Admit()
+    admit: Admit = Admit()
     limits: Limits = Limits()
     options: Annotated[Options, _OPTIONS] = _NONE
 

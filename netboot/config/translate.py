@@ -16,6 +16,7 @@ from netboot.model.inventory import (
     Pool,
     Tag,
 )
+from netboot.model.manners import Admit, Limits
 from netboot.model.settings import File, Mount, Settings, Unit
 
 _NO_BOOT = BootOverride()
@@ -75,8 +76,19 @@ def _network(said: schema.Network, of_server: schema.Server) -> Network:
         dns=said.dns,
         domain=said.domain,
         relays=said.relays,
+        admit=_admit(said.admit),
+        limits=_limits(said.limits),
         options=said.options,
     )
+
+
+def _admit(said: schema.Admit) -> Admit | None:
+    return Admit(frozenset(said.macs), said.vendors) if said.macs or said.vendors else None
+
+
+def _limits(said: schema.Limits) -> Limits | None:
+    limits = Limits(said.per_client, said.new_macs)
+    return None if limits == Limits() else limits
 
 
 def _cluster(said: schema.Cluster) -> Cluster:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 
-from netboot.config.model import UNLIMITED, Rate
 from netboot.config.problems import Bad, Many, shown
 from netboot.model.image import split_reference
 from netboot.model.inventory import INFINITE, AddressRange
 from netboot.model.machine import Mac
+from netboot.model.manners import UNLIMITED, Rate
 
 MAX_SECONDS = 0xFFFFFFFE
 """The longest time that a DHCP lease can tell; one more means infinite (RFC 2131 3.3)."""
@@ -29,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")
 _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_MAKER = re.compile(r"[0-9a-f][02468ace]:[0-9a-f]{2}:[0-9a-f]{2}")
 _MULTIPLES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -164,6 +165,12 @@ def limit(value: object) -> float:
 def workers(value: object) -> int | None:
     """The number of bulk processes; None for `auto`."""
     return None if value == "auto" else integer(1, 256)(value)
+
+
+def mac_or_maker(value: object) -> str:
+    """A MAC, or the first half of one: all cards of its maker."""
+    text = value.lower().replace("-", ":") if isinstance(value, str) else ""
+    return text if _MAKER.fullmatch(text) else mac(value)
 
 
 def mac(value: object) -> Mac:

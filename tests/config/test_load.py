@@ -147,13 +147,14 @@ def test_the_warning_names_each_key_without_effect_once(tmp_path: Path) -> None:
         "networks:\n"
         "- {name: a, subnet: 10.1.0.0/24, interface: br0, mode: server,"
         " admit: {macs: [], vendors: []}, relays: []}\n"
-        "- {name: b, subnet: 10.2.0.0/24, interface: br0, limits: {per_client: 20/s, new_macs: unlimited}}\n"
-        "- {name: c, subnet: 10.3.0.0/24, interface: br0, limits: {per_client: 20/s}}\n"
+        "images:\n"
+        "  a: {mirrors: ['http://10.1.0.3/images']}\n"
+        "  b: {mirrors: ['http://10.1.0.3/images']}\n"
     )
     (warning,) = said(tmp_path, text).warnings
     file = tmp_path / "f.yaml"
     assert warning == (
-        f"accepted, but without effect yet: networks.limits.per_client ({file}:4, {file}:5),"
+        f"accepted, but without effect yet: images.*.mirrors ({file}:5, {file}:6),"
         f" server.storm.max_downloads ({file}:1)"
     )
 
