@@ -390,7 +390,7 @@ def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
     if packet.chaddr[0] & 1 or packet.chaddr == b"\0\0\0\0\0\0":
         raise MalformedPacket(f"{packet.chaddr.hex(':')} is no card's own address")
     get = packet.options.get
-    said = (get(12), get(60), get(61), get(77), get(82), get(93), get(97), get(175))
+    said = (get(12), get(60), get(61), get(77), get(82), get(93), get(97), get(118), get(175))
     return _client(packet.chaddr, giaddr, *said)
 
 
@@ -405,6 +405,7 @@ def _client(
     agent: bytes | None,
     system: bytes | None,
     machine: bytes | None,
+    subnet: bytes | None,
     etherboot: bytes | None,
 ) -> Client:
     """The client from the options that name it; a machine says the same in each message of an exchange."""
@@ -412,7 +413,7 @@ def _client(
     vendor_class, user_class = _words(vendor or b""), _user_class(user or b"")
     return Client(
         mac=Mac.from_bytes(chaddr),
-        speaker=_speaker(vendor_class, user_class, etherboot is not None),
+        speaker=_speaker(vendor_class, user_class, etherboot is not None, system is not None),
         arch=_arch(system or b"", vendor_class),
         uuid=_uuid(machine or b""),
         client_id=client_id,
@@ -420,10 +421,21 @@ def _client(
         user_class=user_class,
         ipxe_features=frozenset(sub_options(etherboot or b"")),
         hostname=_words(hostname or b""),
+        nul_strings=any(raw is not None and raw.endswith(b"\0") for raw in (hostname, vendor)),
+        subnet=_some_address(subnet),
         giaddr=giaddr,
         circuit_id=relay.get(1),
         remote_id=relay.get(2),
+        link=_some_address(relay.get(5)),
+        server_id=_some_address(relay.get(11)),
     )
+
+
+def _some_address(raw: bytes | None) -> IPv4Address | None:
+    """Four octets that may be a machine's or a subnet's address; None for anything else."""
+    if raw is None or len(raw) != 4 or raw[0] in (0, 127) or raw[0] >= 224:
+        return None
+    return IPv4Address(raw)
 
 
 def _words(raw: bytes) -> str:
@@ -431,21 +443,34 @@ def _words(raw: bytes) -> str:
 
 
 def _user_class(raw: bytes) -> str:
-    """Option 77, counted as RFC 3004 has it or the plain text that iPXE sends."""
-    if raw and raw[0] == len(raw) - 1:
-        raw = raw[1:]
-    return _words(raw)
+    """Option 77: counted texts as RFC 3004 has them, of which iPXE's counts, or the plain text of iPXE."""
+    words = [_words(word) for word in counted(raw)] or [_words(raw)]
+    return "iPXE" if "iPXE" in words else words[0]
 
 
-def _speaker(vendor_class: str, user_class: str, etherboot: bool) -> Speaker:
-    """Who is talking. iPXE first: it sends the class of the firmware that it replaces, too."""
+def counted(raw: bytes) -> list[bytes]:
+    """Texts that each stand after their length (RFC 3004 section 4); empty where they do not fill `raw`."""
+    found, at = [], 0
+    while at < len(raw):
+        end = at + 1 + raw[at]
+        found.append(raw[at + 1 : end])
+        at = end
+    return found if at == len(raw) and all(found) else []
+
+
+def _speaker(vendor_class: str, user_class: str, etherboot: bool, system: bool) -> Speaker:
+    """Who is talking. iPXE first: it sends the class of the firmware that it replaces, too.
+
+    Option 93 (`system`) without such a class is firmware as well: U-Boot has a class of its own, and a
+    Raspberry Pi leaves its class out of its REQUEST.
+    """
     if user_class == "iPXE" or etherboot:
         return Speaker.IPXE
     if vendor_class.startswith("PXEClient"):
         return Speaker.PXE
     if vendor_class.startswith("HTTPClient"):
         return Speaker.HTTP
-    return Speaker.SYSTEM
+    return Speaker.PXE if system else Speaker.SYSTEM
 
 
 _CLASS_ARCH = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})(?!\d)")
@@ -453,7 +478,7 @@ _CLASS_ARCH = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})(?!\d)")
 
 def _arch(raw: bytes, vendor_class: str) -> int | None:
     """Option 93's first architecture, else the one that the vendor class names (RFC 4578 section 2.1)."""
-    if len(raw) >= 2:
+    if raw and len(raw) % 2 == 0:
         return raw[0] << 8 | raw[1]
     match = _CLASS_ARCH.match(vendor_class) if vendor_class else None
     return min(int(match[1]), 0xFFFF) if match else None

@@ -99,8 +99,6 @@ class Client:
     hostname: str = ""
     nul_strings: bool = False
     """It ends its host name or class with a NUL."""
-    nul_ended: bool = False
-    """It ends its texts with NUL, as old Windows clients do: they read no text that does not."""
     subnet: IPv4Address | None = None
     """The subnet that it asks for an address in (RFC 3011)."""
     giaddr: IPv4Address | None = None
