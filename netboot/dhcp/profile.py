@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netboot.boot.firmware import FirstStage, first_stage
+from netboot.boot.quirks import Resolved, resolve
 from netboot.dhcp.options import BOOT_CODES, PROTOCOL_CODES, encode_value, encoded
 from netboot.dhcp.pool import Addresses
 from netboot.dhcp.wire import encode_option
@@ -52,14 +53,21 @@ class Group:
     """Values of the boot options that a node's own `options` name."""
     skipped: tuple[str, ...] = ()
     """Why some option of the operator could not be written."""
+    provided: Container[str] = ()
+    """First-stage programs that the operator has put into `files_dir`."""
     _tails: dict[tuple[object, ...], Tail] = field(default_factory=dict, repr=False, compare=False)
+
+    def quirks(self, client: Client) -> Resolved:
+        """What this client's firmware needs, by the table and by its node."""
+        return resolve(client, self.boot.quirks)
 
     def tail(self, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
         """The reply's options (without 12, 53 and echoes, `limit` octets at most) and header fields.
 
         `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
         """
-        key = (client.speaker, client.arch, asked, duration)
+        quirks = self.quirks(client)
+        key = (client.speaker, client.arch, asked, duration, quirks.text)
         tail = self._tails.get(key)
         if tail is None:
             if len(self._tails) >= _KEPT_TAILS:
@@ -111,7 +119,9 @@ def profile_of(assignment: Assignment, mac: Mac, pool: Addresses, group: Group) 
     )
 
 
-def group_of(assignment: Assignment, server: IPv4Address, boot_port: int) -> Group:
+def group_of(
+    assignment: Assignment, server: IPv4Address, boot_port: int, provided: Container[str] = ()
+) -> Group:
     """What the machines are told that share this one's options, in a network that reaches us at `server`."""
     node = assignment.node
     options, skipped = dict(_network_options(assignment.network)), []
@@ -129,6 +139,7 @@ def group_of(assignment: Assignment, server: IPv4Address, boot_port: int) -> Gro
         options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES and code != 12},
         own_boot=boot,
         skipped=tuple(skipped),
+        provided=provided,
     )
 
 
@@ -162,15 +173,22 @@ def lease_options(network: Network, duration: float) -> bytes:
 
 
 def _tail(group: Group, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
-    stage = first_stage(client, address=group.server, boot_port=group.boot_port, override=group.boot)
+    stage = first_stage(
+        client,
+        address=group.server,
+        boot_port=group.boot_port,
+        override=group.boot,
+        provided=group.provided,
+    )
+    quirks = group.quirks(client)
     boot = dict(stage.options) if isinstance(stage, FirstStage) else {}
-    own = _own_boot_options(group, client)
+    own = {c: v for c, v in own_boot_options(group, client).items() if c not in quirks.own.options}
     parts = [encode_option(54, group.server.packed)]
     if duration is not None:
         parts.append(lease_options(group.network, duration))
     parts += [group.options[code] for code in _ALWAYS if code in group.options]
     parts += [encode_option(code, value) for code, value in {**boot, **own}.items()]
-    parts += _asked_for(group, client, asked)
+    parts += _asked_for(group, client, asked, quirks, boot)
     file, sname = own.get(67, b"").rstrip(b"\0"), own.get(66, b"").rstrip(b"\0")
     if isinstance(stage, FirstStage):
         file, sname = file or stage.file, sname or stage.sname
@@ -179,11 +197,11 @@ def _tail(group: Group, client: Client, asked: bytes, duration: float | None, li
         siaddr=_server_number(own.get(66, b"")) or int(group.server),
         sname=sname if len(sname) < 64 else b"",
         file=file if len(file) < 128 else b"",
-        boots=stage.program if isinstance(stage, FirstStage) else stage.reason,
+        boots=stage.words if isinstance(stage, FirstStage) else stage.reason,
     )
 
 
-def _own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
+def own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
     """Boot options that the node's own `options` name, for those who boot.
 
     iPXE takes a file only where it is a URL: a program given to it would load itself for ever.
@@ -205,17 +223,31 @@ def _server_number(text: bytes) -> int | None:
         return None
 
 
-def _asked_for(group: Group, client: Client, asked: bytes) -> list[bytes]:
-    """The other options that the client asked for, in its order; all of them where it asked for nothing."""
+def _asked_for(
+    group: Group, client: Client, asked: bytes, quirks: Resolved, written: Container[int]
+) -> list[bytes]:
+    """The other options that the client asked for, in its order; all of them where it asked for nothing.
+
+    Without those that a quirk leaves out, and those that are `written` already: a quirk is stronger than any
+    operator's option that is no boot option.
+    """
     codes: Iterable[int] = dict.fromkeys(asked) if asked else group.options
     if client.speaker is not Speaker.SYSTEM:
         codes = dict.fromkeys((*_FIRMWARE, *codes))
     boot = BOOT_CODES if client.speaker is not Speaker.SYSTEM else frozenset()
-    return [
-        group.options[code]
+    found = {
+        code: group.options[code]
         for code in codes
-        if code in group.options and code not in _ALWAYS and code not in boot
-    ]
+        if code in group.options and code not in _ALWAYS and code not in boot and code not in written
+    }
+    if quirks.effect.text_nul and 15 in found:
+        found[15] = with_nul(found[15])
+    return [option for code, option in found.items() if not quirks.effect.left_out(code)]
+
+
+def with_nul(option: bytes) -> bytes:
+    """A whole option of text with a NUL at the end of its value, where there is room for one."""
+    return option if option[1] == 255 else encode_option(option[0], option[2:] + b"\0")
 
 
 def _fitting(parts: list[bytes], limit: int) -> bytes:
