@@ -11,9 +11,10 @@ from collections.abc import Set
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from netboot.boot.quirks import Effect
 from netboot.dhcp import route
-from netboot.dhcp.profile import Profile
-from netboot.dhcp.wire import HEADER_SIZE, Kind, Packet, encode_option, encode_reply
+from netboot.dhcp.profile import Profile, with_nul
+from netboot.dhcp.wire import FLAG_BROADCAST, HEADER_SIZE, Kind, Packet, encode_option, encode_reply
 from netboot.model.boot import REOPEN_AFTER, Boot
 from netboot.model.inventory import Network
 from netboot.model.lease import Lease
@@ -72,6 +73,8 @@ class Reply(NamedTuple):
     claim: Claim | None
     boots: str
     """The first-stage program, or why there is none; the reason of a NAK."""
+    quirks: str = ""
+    """Which quirks the message follows, and why."""
 
 
 class Silence(NamedTuple):
@@ -124,12 +127,14 @@ def asked_address(request: Packet, kind: Kind) -> int | None:
 def held_by_another(occupant: Lease | None, profile: Profile, alive: bool, now: float) -> bool:
     """Whether `address` belongs to a machine that shows life: then nobody else gets it.
 
-    Life is a lease that runs, a packet within the last `lease` of the network, or what `alive` sums up:
-    a boot in progress, a Node object, an answer to a probe.
+    Life is a lease that runs, a packet within the last `lease` of the network (but a RELEASE), or what
+    `alive` sums up: a boot in progress, a Node object, an answer to a probe.
     """
     if occupant is None or occupant.holder == profile.holder or occupant.mac in profile.macs:
         return False
-    return alive or occupant.live(now) or now - occupant.last_seen < profile.network.lease
+    if alive or occupant.released:
+        return alive
+    return occupant.live(now) or now - occupant.last_seen < profile.network.lease
 
 
 def respond(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
@@ -272,8 +277,13 @@ def _reply(
     duration: float | None,
     claim: Claim | None = None,
 ) -> Reply:
-    head, echoes = _HEADS[kind], profile.name + _echoes(request)
-    limit = _limit(request) - HEADER_SIZE - len(head) - len(echoes) - 1
+    quirks = profile.group.quirks(client)
+    effect = quirks.effect
+    if effect.broadcast:
+        request = request._replace(flags=request.flags | FLAG_BROADCAST)
+    name = with_nul(profile.name) if effect.text_nul else profile.name
+    head, echoes = _HEADS[kind], name + _echoes(request, effect)
+    limit = (effect.limit or _limit(request)) - HEADER_SIZE - len(head) - len(echoes) - 1
     tail = profile.group.tail(client, request.options.get(55, b""), duration, limit)
     payload = encode_reply(
         request,
@@ -286,7 +296,7 @@ def _reply(
         options=head + tail.options + echoes,
     )
     where = route.destination(request, kind, client.mac, address)
-    return Reply(kind, payload, where, address, claim, tail.boots)
+    return Reply(kind, payload, where, address, claim, tail.boots, quirks.text)
 
 
 def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
@@ -300,18 +310,18 @@ def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
         siaddr=0,
         sname=b"",
         file=b"",
-        options=options + _echoes(request),
+        options=options + _echoes(request, profile.group.quirks(client).effect),
     )
     where = route.destination(request, Kind.NAK, client.mac, None)
     return Reply(Kind.NAK, payload, where, None, None, why)
 
 
-def _echoes(request: Packet) -> bytes:
+def _echoes(request: Packet, effect: Effect) -> bytes:
     """What goes back as it came: client identifier (RFC 6842), UUID (4578), at last the relay's (3046)."""
     options, echoes = request.options, b""
-    if 61 in options:
+    if 61 in options and not effect.left_out(61):
         echoes = encode_option(61, options[61])
-    if len(options.get(97, b"")) == 17:
+    if len(options.get(97, b"")) == 17 and not effect.left_out(97):
         echoes += encode_option(97, options[97])
     if request.giaddr and 82 in options:
         echoes += encode_option(82, options[82])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from types import MappingProxyType
 
+from netboot.boot.quirks import RASPBERRY_PI
 from netboot.dhcp.wire import Packet, encode_option
 from netboot.errors import MalformedPacket
 from netboot.model.inventory import OptionValue
@@ -411,9 +412,11 @@ def _client(
     """The client from the options that name it; a machine says the same in each message of an exchange."""
     relay = sub_options(agent or b"")
     vendor_class, user_class = _words(vendor or b""), _user_class(user or b"")
+    mac = Mac.from_bytes(chaddr)
+    bare = mac[:8] in RASPBERRY_PI and vendor is client_id is hostname is None
     return Client(
-        mac=Mac.from_bytes(chaddr),
-        speaker=_speaker(vendor_class, user_class, etherboot is not None, system is not None),
+        mac=mac,
+        speaker=_speaker(vendor_class, user_class, etherboot is not None, bare or system is not None),
         arch=_arch(system or b"", vendor_class),
         uuid=_uuid(machine or b""),
         client_id=client_id,
@@ -458,11 +461,11 @@ def counted(raw: bytes) -> list[bytes]:
     return found if at == len(raw) and all(found) else []
 
 
-def _speaker(vendor_class: str, user_class: str, etherboot: bool, system: bool) -> Speaker:
+def _speaker(vendor_class: str, user_class: str, etherboot: bool, firmware: bool) -> Speaker:
     """Who is talking. iPXE first: it sends the class of the firmware that it replaces, too.
 
-    Option 93 (`system`) without such a class is firmware as well: U-Boot has a class of its own, and a
-    Raspberry Pi leaves its class out of its REQUEST.
+    Firmware without such a class (`firmware`) has option 93, as U-Boot, or it is a Raspberry Pi that names
+    itself in no way: its ROM leaves the class out of its REQUEST, its systems never send so little.
     """
     if user_class == "iPXE" or etherboot:
         return Speaker.IPXE
@@ -470,7 +473,7 @@ def _speaker(vendor_class: str, user_class: str, etherboot: bool, system: bool) 
         return Speaker.PXE
     if vendor_class.startswith("HTTPClient"):
         return Speaker.HTTP
-    return Speaker.PXE if system else Speaker.SYSTEM
+    return Speaker.PXE if firmware else Speaker.SYSTEM
 
 
 _CLASS_ARCH = re.compile(r"(?:PXE|HTTP)Client:Arch:(\d{5})(?!\d)")

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netboot.boot.firmware import NO_PROGRAM, PROGRAMS, FirstStage, NoProgram, first_stage
+from netboot.dhcp.options import sub_options
 from netboot.model.inventory import BootOverride
 from netboot.model.machine import Arch, Client, Mac, Speaker
 
@@ -85,11 +86,12 @@ def test_another_boot_port_stands_in_every_url() -> None:
 
 
 def test_ipxe_does_not_wait_for_a_proxy() -> None:
-    """Option 175 with no-pxedhcp saves two seconds of every boot."""
-    assert stage(Speaker.IPXE, 0).options[175] == b"\xb0\x01\x01"
+    """Option 175 with no-pxedhcp saves two seconds of every boot; its priority wins over another server's."""
+    said = sub_options(stage(Speaker.IPXE, 0).options[175])
+    assert said == {0xB0: b"\x01", 0x01: b"\x01"}
 
 
-@pytest.mark.parametrize("arch", [*NO_PROGRAM, 2, 21, 65535])
+@pytest.mark.parametrize("arch", [*(a for a in NO_PROGRAM if not 21 <= a <= 24), 2, 20, 65535])
 @pytest.mark.parametrize("speaker", [Speaker.PXE, Speaker.HTTP])
 def test_a_machine_without_a_program_is_told_why(arch: int, speaker: Speaker) -> None:
     """ARM, 32-bit UEFI and unknown machines are never given a program of another architecture."""
