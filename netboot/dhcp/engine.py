@@ -75,6 +75,8 @@ class Reply(NamedTuple):
     """The first-stage program, or why there is none; the reason of a NAK."""
     quirks: str = ""
     """Which quirks the message follows, and why."""
+    dropped: tuple[int, ...] = ()
+    """Options that did not fit into what the client takes."""
 
 
 class Silence(NamedTuple):
@@ -149,7 +151,7 @@ def respond(request: Packet, client: Client, profile: Profile, facts: Facts, now
     if kind is Kind.RELEASE:
         return _released(request, profile, facts)
     if kind is Kind.DECLINE:
-        return _declined(request, facts)
+        return _declined(request, profile, facts)
     return Silence("a message that only servers send")
 
 
@@ -172,8 +174,7 @@ def _held(profile: Profile, facts: Facts) -> Silence:
 
 def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
     state = state_of(request)
-    server = request.u32(54)
-    if server is not None and server not in facts.ours:
+    if _to_another(request, profile, facts):
         return Silence("the client chose another server")
     asked = asked_address(request, Kind.REQUEST)
     if why := _denied(state, asked, profile, facts):
@@ -182,6 +183,12 @@ def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, 
     duration = lease_time(client, facts.boot, profile.network, now)
     claim = _claim(client, profile, facts, now, duration)
     return _reply(Kind.ACK, request, client, profile, facts.address, duration, claim)
+
+
+def _to_another(request: Packet, profile: Profile, facts: Facts) -> bool:
+    """Whether option 54 names another server; ours are our addresses and what its relay agent calls us."""
+    server = request.u32(54)
+    return server is not None and server not in facts.ours and server != int(profile.identifier)
 
 
 def state_of(request: Packet) -> State:
@@ -248,8 +255,7 @@ def _informed(request: Packet, client: Client, profile: Profile) -> Outcome:
 def _released(request: Packet, profile: Profile, facts: Facts) -> Outcome:
     """RELEASE counts from the holder, for the address it holds, and not while that address boots a system."""
     lease, boot = facts.lease, facts.boot
-    server = request.u32(54)
-    if server is not None and server not in facts.ours:
+    if _to_another(request, profile, facts):
         return Silence("RELEASE to another server")
     if lease is None or int(lease.address) != request.ciaddr:
         return Silence("RELEASE of an address that this machine does not hold", "dhcp_release_refused")
@@ -258,10 +264,10 @@ def _released(request: Packet, profile: Profile, facts: Facts) -> Outcome:
     return Released(lease)
 
 
-def _declined(request: Packet, facts: Facts) -> Outcome:
+def _declined(request: Packet, profile: Profile, facts: Facts) -> Outcome:
     """DECLINE counts from the client that was given the address (it asks for it, then finds it in use)."""
-    server, asked, lease = request.u32(54), asked_address(request, Kind.DECLINE), facts.lease
-    if server is not None and server not in facts.ours:
+    asked, lease = asked_address(request, Kind.DECLINE), facts.lease
+    if _to_another(request, profile, facts):
         return Silence("DECLINE to another server")
     if lease is None or asked != int(lease.address):
         return Silence("DECLINE of an address that this machine was not given", "dhcp_decline_refused")
@@ -282,8 +288,8 @@ def _reply(
     if effect.broadcast:
         request = request._replace(flags=request.flags | FLAG_BROADCAST)
     name = with_nul(profile.name) if effect.text_nul else profile.name
-    head, echoes = _HEADS[kind], name + _echoes(request, effect)
-    limit = (effect.limit or _limit(request)) - HEADER_SIZE - len(head) - len(echoes) - 1
+    head, echoes = _HEADS[kind], _echoes(request, client, profile, effect)
+    limit = (effect.limit or _limit(request)) - HEADER_SIZE - len(head) - len(name) - len(echoes) - 1
     tail = profile.group.tail(client, request.options.get(55, b""), duration, limit)
     payload = encode_reply(
         request,
@@ -293,15 +299,18 @@ def _reply(
         siaddr=tail.siaddr,
         sname=tail.sname,
         file=tail.file,
-        options=head + tail.options + echoes,
+        options=head + tail.before + name + tail.after + echoes,
     )
     where = route.destination(request, kind, client.mac, address)
-    return Reply(kind, payload, where, address, claim, tail.boots, quirks.text)
+    return Reply(kind, payload, where, address, claim, tail.boots, quirks.text, tail.dropped)
 
 
 def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
     """A refusal, from which the client starts again (RFC 2131 section 4.3.2, table 3)."""
-    options = _HEADS[Kind.NAK] + encode_option(54, profile.server.packed) + encode_option(56, why.encode())
+    said, options = request.options, _HEADS[Kind.NAK]
+    options += encode_option(54, profile.identifier.packed) + encode_option(56, why.encode())
+    if 61 in said and not profile.group.quirks(client).effect.left_out(61):
+        options += encode_option(61, said[61])
     payload = encode_reply(
         request,
         flags=route.reply_flags(request, Kind.NAK),
@@ -310,22 +319,31 @@ def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
         siaddr=0,
         sname=b"",
         file=b"",
-        options=options + _echoes(request, profile.group.quirks(client).effect),
+        options=options + _relays(request),
     )
     where = route.destination(request, Kind.NAK, client.mac, None)
     return Reply(Kind.NAK, payload, where, None, None, why)
 
 
-def _echoes(request: Packet, effect: Effect) -> bytes:
-    """What goes back as it came: client identifier (RFC 6842), UUID (4578), at last the relay's (3046)."""
+def _echoes(request: Packet, client: Client, profile: Profile, effect: Effect) -> bytes:
+    """What goes back as it came, the relay's own at last.
+
+    Client identifier (RFC 6842), UUID (4578), and the subnet where the client's wish was followed (3011).
+    """
     options, echoes = request.options, b""
     if 61 in options and not effect.left_out(61):
         echoes = encode_option(61, options[61])
     if len(options.get(97, b"")) == 17 and not effect.left_out(97):
         echoes += encode_option(97, options[97])
-    if request.giaddr and 82 in options:
-        echoes += encode_option(82, options[82])
-    return echoes
+    if client.subnet is not None and client.subnet in profile.network.subnet:
+        echoes += encode_option(118, options[118])
+    return echoes + _relays(request) if request.giaddr else echoes
+
+
+def _relays(request: Packet) -> bytes:
+    """Option 82 as the relay agent added it, believed or not (RFC 3046 section 2.2)."""
+    agent = request.options.get(82)
+    return encode_option(82, agent) if agent is not None and request.giaddr else b""
 
 
 def _limit(request: Packet) -> int:

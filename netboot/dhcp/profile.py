@@ -24,6 +24,15 @@ _ALWAYS = (1, 3)
 _FIRMWARE = (6, 15, 208, 209, 210, 211)
 """Sent to every boot loader: some have junk in option 55, and pxelinux needs 210 without asking."""
 
+_ONLY_ASKED = frozenset({108})
+"""Never sent to a client that did not ask: it could not know what it means (RFC 8925 section 3.3)."""
+
+_INSTEAD_OF_ROUTES = frozenset({3, 33})
+"""Left out where a system asked for classless routes (121) and gets them (RFC 3442)."""
+
+_TIMES = (51, 58, 59)
+_NAME = 12
+
 _KEPT_TAILS = 256
 """Different ways of asking that are kept per group of machines; one boot has about four."""
 
@@ -31,12 +40,16 @@ _KEPT_TAILS = 256
 class Tail(NamedTuple):
     """The part of a reply that is the same each time a client of this group asks in the same way."""
 
-    options: bytes
+    before: bytes
+    """Options that stand before the host name: a client is answered in the order in which it asks."""
+    after: bytes
     siaddr: int
     sname: bytes
     file: bytes
     boots: str
     """The first-stage program or URL, or why there is none."""
+    dropped: tuple[int, ...] = ()
+    """Options that did not fit into the client's largest message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,10 @@ class Group:
     """Whole options by code, by the operator's precedence; boot options only where a node's own."""
     own_boot: Mapping[int, bytes]
     """Values of the boot options that a node's own `options` name."""
+    identifier: IPv4Address
+    """Option 54: `server`, or what a relay agent wants its clients to renew at (RFC 5107)."""
+    forced: frozenset[int] = frozenset()
+    """Options that a node's own `options` name: sent unasked (RFC 2131 section 4.3.1)."""
     skipped: tuple[str, ...] = ()
     """Why some option of the operator could not be written."""
     provided: Container[str] = ()
@@ -68,12 +85,18 @@ class Group:
         """
         quirks = self.quirks(client)
         key = (client.speaker, client.arch, asked, duration, quirks.text)
-        tail = self._tails.get(key)
-        if tail is None:
-            if len(self._tails) >= _KEPT_TAILS:
-                self._tails.clear()
-            tail = self._tails[key] = _tail(self, client, asked, duration, _UNLIMITED)
-        return tail if len(tail.options) <= limit else _tail(self, client, asked, duration, limit)
+        tail = self._tails.get(key) or self._made(key, client, asked, duration, _UNLIMITED)
+        if len(tail.before) + len(tail.after) <= limit:
+            return tail
+        return self._tails.get((*key, limit)) or self._made((*key, limit), client, asked, duration, limit)
+
+    def _made(
+        self, key: tuple[object, ...], client: Client, asked: bytes, duration: float | None, limit: int
+    ) -> Tail:
+        if len(self._tails) >= _KEPT_TAILS:
+            self._tails.clear()
+        tail = self._tails[key] = _tail(self, client, asked, duration, limit)
+        return tail
 
 
 _UNLIMITED = 1 << 30
@@ -93,6 +116,8 @@ class Profile:
     name: bytes
     """Option 12, whole."""
     group: Group
+    contested: bool = False
+    """Whether a card that is not among `macs` may hold the lease: two machines could claim to be this one."""
 
     @property
     def network(self) -> Network:
@@ -104,6 +129,11 @@ class Profile:
         """Where the machine reaches us."""
         return self.group.server
 
+    @property
+    def identifier(self) -> IPv4Address:
+        """What the machine is told that we are (option 54)."""
+        return self.group.identifier
+
 
 def profile_of(assignment: Assignment, mac: Mac, pool: Addresses, group: Group) -> Profile:
     """The profile of a machine."""
@@ -114,13 +144,18 @@ def profile_of(assignment: Assignment, mac: Mac, pool: Addresses, group: Group) 
         macs=node.macs if node else (mac,),
         pool=pool,
         reserved=int(assignment.address) if assignment.address else None,
-        name=encode_option(12, assignment.name.encode()),
+        name=encode_option(_NAME, assignment.name.encode()),
         group=group,
+        contested=node is not None and node.known_further,
     )
 
 
 def group_of(
-    assignment: Assignment, server: IPv4Address, boot_port: int, provided: Container[str] = ()
+    assignment: Assignment,
+    server: IPv4Address,
+    boot_port: int,
+    provided: Container[str] = (),
+    identifier: IPv4Address | None = None,
 ) -> Group:
     """What the machines are told that share this one's options, in a network that reaches us at `server`."""
     node = assignment.node
@@ -136,8 +171,10 @@ def group_of(
         server=server,
         boot_port=boot_port,
         boot=node.boot if node else BootOverride(),
-        options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES and code != 12},
+        options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES},
         own_boot=boot,
+        identifier=identifier or server,
+        forced=frozenset(node.options if node else ()) - _ONLY_ASKED,
         skipped=tuple(skipped),
         provided=provided,
     )
@@ -160,16 +197,24 @@ def _network_options(network: Network) -> Iterable[tuple[int, bytes]]:
         yield 15, encoded(15, network.domain)
 
 
-def lease_options(network: Network, duration: float) -> bytes:
-    """Options 51, 58 and 59 of a lease of `duration` seconds: T1 and T2 (RFC 2131 section 4.4.5)."""
+def lease_options(network: Network, duration: float) -> dict[int, bytes]:
+    """Options 51, 58 and 59, whole, of a lease of `duration` seconds (RFC 2131 section 4.4.5).
+
+    T1 is before T2 and T2 before the end, whatever the operator's numbers are.
+    """
     if duration == INFINITE:
-        times = [(51, FOREVER), (58, FOREVER), (59, FOREVER)]
+        times = [FOREVER] * 3
     else:
         whole = duration == network.lease
-        t2 = min(network.rebind if whole and network.rebind is not None else duration * 7 / 8, duration)
-        t1 = min(network.renew if whole and network.renew is not None else duration / 2, t2)
-        times = [(51, int(duration)), (58, int(t1)), (59, int(t2))]
-    return b"".join(encode_option(code, min(seconds, FOREVER).to_bytes(4, "big")) for code, seconds in times)
+        t2 = network.rebind if whole and network.rebind is not None else duration
+        t2 = t2 if t2 < duration else duration * 7 / 8
+        t1 = network.renew if whole and network.renew is not None else duration / 2
+        t1 = t1 if t1 < t2 else t2 * 4 / 7
+        times = [int(duration), int(t1), int(t2)]
+    return {
+        code: encode_option(code, min(seconds, FOREVER).to_bytes(4, "big"))
+        for code, seconds in zip(_TIMES, times, strict=True)
+    }
 
 
 def _tail(group: Group, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
@@ -182,33 +227,37 @@ def _tail(group: Group, client: Client, asked: bytes, duration: float | None, li
     )
     quirks = group.quirks(client)
     boot = dict(stage.options) if isinstance(stage, FirstStage) else {}
-    own = {c: v for c, v in own_boot_options(group, client).items() if c not in quirks.own.options}
-    parts = [encode_option(54, group.server.packed)]
+    own = own_boot_options(group, client)
+    protocol = {54: encode_option(54, group.identifier.packed)}
     if duration is not None:
-        parts.append(lease_options(group.network, duration))
-    parts += [group.options[code] for code in _ALWAYS if code in group.options]
-    parts += [encode_option(code, value) for code, value in {**boot, **own}.items()]
-    parts += _asked_for(group, client, asked, quirks, boot)
+        protocol |= lease_options(group.network, duration)
+    of_boot = {code: encode_option(code, value) for code, value in {**boot, **own}.items()}
+    every = {**_told(group, client, asked, quirks), **of_boot, **protocol}
+    kept = _fitting(every, (*_ALWAYS, *of_boot, *asked), limit)
+    before, after = _in_order(kept, (*_ALWAYS, _NAME, *of_boot), asked)
     file, sname = own.get(67, b"").rstrip(b"\0"), own.get(66, b"").rstrip(b"\0")
     if isinstance(stage, FirstStage):
         file, sname = file or stage.file, sname or stage.sname
     return Tail(
-        options=_fitting(parts, limit),
+        before=before,
+        after=after,
         siaddr=_server_number(own.get(66, b"")) or int(group.server),
         sname=sname if len(sname) < 64 else b"",
         file=file if len(file) < 128 else b"",
         boots=stage.words if isinstance(stage, FirstStage) else stage.reason,
+        dropped=tuple(code for code in every if code not in kept),
     )
 
 
 def own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
-    """Boot options that the node's own `options` name, for those who boot.
+    """Boot options that the node's own `options` name, for those who boot; quirks that it names go first.
 
     iPXE takes a file only where it is a URL: a program given to it would load itself for ever.
     """
     if client.speaker is Speaker.SYSTEM:
         return {}
-    own = dict(group.own_boot)
+    decided = group.quirks(client).own.options
+    own = {code: value for code, value in group.own_boot.items() if code not in decided}
     if client.speaker is Speaker.IPXE and b"://" not in own.get(67, b""):
         own.pop(67, None)
         own.pop(66, None)
@@ -223,26 +272,22 @@ def _server_number(text: bytes) -> int | None:
         return None
 
 
-def _asked_for(
-    group: Group, client: Client, asked: bytes, quirks: Resolved, written: Container[int]
-) -> list[bytes]:
-    """The other options that the client asked for, in its order; all of them where it asked for nothing.
+def _told(group: Group, client: Client, asked: bytes, quirks: Resolved) -> dict[int, bytes]:
+    """The options beside those of protocol and boot: what was asked for, and what is sent unasked.
 
-    Without those that a quirk leaves out, and those that are `written` already: a quirk is stronger than any
-    operator's option that is no boot option.
+    Without those that a quirk leaves out: it is stronger than any operator's option that is no boot option.
     """
-    codes: Iterable[int] = dict.fromkeys(asked) if asked else group.options
-    if client.speaker is not Speaker.SYSTEM:
-        codes = dict.fromkeys((*_FIRMWARE, *codes))
-    boot = BOOT_CODES if client.speaker is not Speaker.SYSTEM else frozenset()
-    found = {
-        code: group.options[code]
-        for code in codes
-        if code in group.options and code not in _ALWAYS and code not in boot and code not in written
-    }
+    loader = client.speaker is not Speaker.SYSTEM
+    codes: Iterable[int] = asked or [code for code in group.options if code not in _ONLY_ASKED]
+    codes = dict.fromkeys((*_ALWAYS, *codes, *(_FIRMWARE if loader else ()), *group.forced))
+    never = BOOT_CODES if loader else frozenset()
+    if 121 in asked and 121 in group.options and not loader:
+        never = never | _INSTEAD_OF_ROUTES
+    never = never | {code for code in quirks.effect.options if quirks.effect.left_out(code)}
+    found = {code: group.options[code] for code in codes if code in group.options and code not in never}
     if quirks.effect.text_nul and 15 in found:
         found[15] = with_nul(found[15])
-    return [option for code, option in found.items() if not quirks.effect.left_out(code)]
+    return found
 
 
 def with_nul(option: bytes) -> bytes:
@@ -250,13 +295,33 @@ def with_nul(option: bytes) -> bytes:
     return option if option[1] == 255 else encode_option(option[0], option[2:] + b"\0")
 
 
-def _fitting(parts: list[bytes], limit: int) -> bytes:
-    """As many parts as fit into `limit` octets, important ones first; server and lease times always."""
-    whole = b"".join(parts)
-    if len(whole) <= limit:
-        return whole
-    kept = b"".join(parts[:2])
-    for part in parts[2:]:
-        if len(kept) + len(part) <= limit:
-            kept += part
+def _fitting(every: Mapping[int, bytes], important: Iterable[int], limit: int) -> Mapping[int, bytes]:
+    """As many options as fit into `limit` octets, important ones first; server and lease times always.
+
+    Whole ones only; a smaller one further back takes the room that a larger one could not use.
+    """
+    if sum(map(len, every.values())) <= limit:
+        return every
+    kept = {code: every[code] for code in (54, *_TIMES) if code in every}
+    room = limit - sum(map(len, kept.values()))
+    for code in dict.fromkeys((*important, *every)):
+        if code in every and code not in kept and len(every[code]) <= room:
+            kept[code] = every[code]
+            room -= len(every[code])
     return kept
+
+
+def _in_order(kept: Mapping[int, bytes], unasked: Iterable[int], asked: bytes) -> tuple[bytes, bytes]:
+    """The options as they stand in the reply, those before and those after the host name.
+
+    What the client asked for stands in its order (RFC 2132 section 9.8), the mask before the router in any
+    case (3.3); before it what the protocol needs, behind it what was not asked for.
+    """
+    protocol = [code for code in (54, *_TIMES) if code not in asked]
+    order = list(dict.fromkeys((*protocol, *asked, *unasked, *kept)))
+    if 1 in kept and 3 in kept and order.index(3) < order.index(1):
+        order.remove(1)
+        order.insert(order.index(3), 1)
+    at = order.index(_NAME)
+    parts = [kept.get(code, b"") for code in order]
+    return b"".join(parts[:at]), b"".join(parts[at + 1 :])
