@@ -102,7 +102,9 @@ def _raw(data: bytes) -> _Link:
 
 def _loopback(data: bytes) -> _Link:
     """BSD's loopback: the address family in four octets, in either byte order; AF_INET is 2 everywhere."""
-    return (_IPV4, 4, ()) if 2 in struct.unpack("<I", data[:4].ljust(4, b"\0")) or _is_inet(data) else _NOTHING
+    return (
+        (_IPV4, 4, ()) if 2 in struct.unpack("<I", data[:4].ljust(4, b"\0")) or _is_inet(data) else _NOTHING
+    )
 
 
 def _is_inet(data: bytes) -> bool:

@@ -186,9 +186,12 @@ class _Sections:
                 snap or MAX_FRAME,
                 options.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")[:64],
                 _ticks(options.get(_RESOLUTION, b"\6")),
-                int.from_bytes(options.get(_OFFSET, b""), "little" if self._order == "<" else "big", signed=True),
+                self._seconds(options.get(_OFFSET, b"")),
             )
         )
+
+    def _seconds(self, raw: bytes) -> int:
+        return int(struct.unpack(self._order + "q", raw)[0]) if len(raw) == 8 else 0
 
     def _options(self, raw: bytes) -> Iterator[tuple[int, bytes]]:
         at = 0
@@ -207,10 +210,12 @@ class _Sections:
 
     def _packet(self, body: bytes, head: str, start: int) -> Frame | None:
         if len(body) < start:
-            return self._leave_out("a packet block without its head")
+            self._skipped["a packet block without its head"] += 1
+            return None
         number, high, low, kept, size = struct.unpack_from(self._order + head, body)
         if number >= len(self._interfaces) or kept > len(body) - start:
-            return self._leave_out("a packet block that contradicts itself")
+            self._skipped["a packet block that contradicts itself"] += 1
+            return None
         where = self._interfaces[number]
         at = where.offset + (high << 32 | low) / where.ticks
         return Frame(at, where.link, body[start : start + kept], size, where.name)
@@ -218,14 +223,12 @@ class _Sections:
     def _simple(self, body: bytes) -> Frame | None:
         """A packet block without time and interface: the first interface's."""
         if len(body) < 4 or not self._interfaces:
-            return self._leave_out("a packet block that contradicts itself")
+            self._skipped["a packet block that contradicts itself"] += 1
+            return None
         where = self._interfaces[0]
         size = struct.unpack_from(self._order + "I", body)[0]
         kept = min(size, where.snap, len(body) - 4)
         return Frame(0.0, where.link, body[4 : 4 + kept], size, where.name)
-
-    def _leave_out(self, why: str) -> None:
-        self._skipped[why] += 1
 
 
 def _ticks(raw: bytes) -> int:
