@@ -1,0 +1,1 @@
+"""What all benches share: namespaces, servers, turns, tables."""
