@@ -278,9 +278,10 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "option-60",
         Match(_PXE),
-        Effect({60: b"PXEClient"}),
-        "firmware that follows PXE 2.1 to the letter takes no offer without the class",
-        "PXE 2.1 figure 2-2; tinkerbell/smee PR 149",
+        Effect({60: b"PXEClient", 43: BYPASS_DISCOVERY}),
+        "firmware that follows PXE 2.1 to the letter takes no offer without the class, and with it needs 43 to "
+        "load the file of this very offer",
+        "PXE 2.1 figure 2-2; tinkerbell/smee PR 149; seen to work with EDK2 in OVMF",
         automatic=False,
     ),
     Quirk(
@@ -369,8 +370,8 @@ class Resolved:
     effect: Effect
     own: Effect
     """The part that the node names itself: stronger than its own `boot.program` and `options`."""
-    text: str
-    """All of `applied`, for people; empty where there is none."""
+    texts: tuple[str, ...]
+    """All of `applied`, for people."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -386,7 +387,7 @@ def resolve(client: Client, named: tuple[str, ...] = ()) -> Resolved:
         applied,
         _together(q.effect for q in (*matched, *own)),
         _together(q.effect for q in (*(q for q in matched if q.id in named), *own)),
-        ", ".join(map(str, applied)),
+        tuple(map(str, applied)),
     )
 
 

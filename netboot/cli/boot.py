@@ -105,6 +105,7 @@ def _head(boot: Json) -> list[str]:
     return [
         f"boot {boot['id']} of {printable(boot['node'])} ({boot['mac']}), cluster {boot['cluster']}, {runs}",
         f"started {moment(boot['started'])}, {boot['state']} {ran} {duration(_end(boot) - boot['started'])}",
+        *([f"quirks: {', '.join(map(printable, boot['quirks']))}"] if boot.get("quirks") else []),
         "",
     ]
 

@@ -73,8 +73,8 @@ class Reply(NamedTuple):
     claim: Claim | None
     boots: str
     """The first-stage program, or why there is none; the reason of a NAK."""
-    quirks: str = ""
-    """Which quirks the message follows, and why."""
+    quirks: tuple[str, ...] = ()
+    """Which quirks the message follows, each with the reason why."""
     dropped: tuple[int, ...] = ()
     """Options that did not fit into what the client takes."""
 
@@ -302,7 +302,7 @@ def _reply(
         options=head + tail.before + name + tail.after + echoes,
     )
     where = route.destination(request, kind, client.mac, address)
-    return Reply(kind, payload, where, address, claim, tail.boots, quirks.text, tail.dropped)
+    return Reply(kind, payload, where, address, claim, tail.boots, quirks.texts, tail.dropped)
 
 
 def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:

@@ -84,7 +84,7 @@ class Group:
         `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
         """
         quirks = self.quirks(client)
-        key = (client.speaker, client.arch, asked, duration, quirks.text)
+        key = (client.speaker, client.arch, asked, duration, quirks.texts)
         tail = self._tails.get(key) or self._made(key, client, asked, duration, _UNLIMITED)
         if len(tail.before) + len(tail.after) <= limit:
             return tail

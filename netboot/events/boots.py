@@ -47,6 +47,8 @@ class Boots:
     """
 
     PER_MACHINE = 8
+    QUIRKS = 16
+    """Quirks kept per boot."""
     LIMIT = 20_000
     """Boots in memory, whatever happens."""
     REMEMBERED = 5000
@@ -179,6 +181,13 @@ class Boots:
                 self._unfile(boot)
                 self._file(changed)
             self._put(changed)
+
+    def followed(self, boot_id: str, quirks: tuple[str, ...]) -> None:
+        """Add the quirks that a reply of this boot followed, each once."""
+        boot = self._boots.get(boot_id)
+        new = [q for q in quirks if q not in boot.quirks] if boot is not None and boot.ended is None else []
+        if boot is not None and new:
+            self._put(replace(boot, quirks=(*boot.quirks, *map(clean, new))[: self.QUIRKS]))
 
     def stop(self, boot_id: str, step: str, cause: str) -> None:
         """End a boot for good as stopped at `step` because of `cause`."""

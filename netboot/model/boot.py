@@ -63,6 +63,8 @@ class Boot:
     claimed: bool = False
     address: IPv4Address | None = None
     system_uuid: str | None = None
+    quirks: tuple[str, ...] = ()
+    """What its replies followed for its firmware's sake, each with the reason why."""
 
     def step(self, name: str) -> Step | None:
         """The step of that name, None while it has not been reached."""

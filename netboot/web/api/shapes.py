@@ -64,6 +64,7 @@ BOOT = shape(
     started=NUMBER,
     ended=optional(NUMBER),
     steps={"type": "array", "items": STEP},
+    quirks=TEXTS,
     stopped_at=optional(TEXT),
     cause=optional(TEXT),
 )
@@ -85,6 +86,7 @@ def boot(value: Boot) -> Json:
         "started": value.started,
         "ended": value.ended,
         "steps": steps,
+        "quirks": list(value.quirks),
         "stopped_at": value.stopped_at,
         "cause": value.cause,
     }

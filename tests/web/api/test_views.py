@@ -27,7 +27,7 @@ async def test_a_boot_is_told_as_the_contract_has_it(world: World) -> None:
         boot = await answer.json()
     assert list(boot) == [
         "id", "mac", "node", "cluster", "image", "generation", "state", "started", "ended", "steps",
-        "stopped_at", "cause",
+        "quirks", "stopped_at", "cause",
     ]  # fmt: skip
     assert boot["state"] == "stopped" and boot["stopped_at"] == "network_script"
     assert boot["cause"] == "network.sh ended with status 3: no such device"
