@@ -65,12 +65,15 @@ def _hardware_address(name: str) -> Mac | None:
 
 
 class Endpoint:
-    """Port 67 of one interface: datagrams in, and datagrams or frames out. Never blocks."""
+    """One port (67, or 4011) of one interface: datagrams in, and datagrams or frames out. Never blocks."""
 
-    def __init__(self, facts: Interface, udp: socket.socket, packet: socket.socket | None) -> None:
+    def __init__(
+        self, facts: Interface, udp: socket.socket, packet: socket.socket | None, port: int = 67
+    ) -> None:
         self.facts = facts
         self._udp = udp
         self._packet = packet
+        self._port = port
         self._id = 0
 
     @property
@@ -93,14 +96,19 @@ class Endpoint:
 
     def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
         """At most `most` datagrams that wait, each with its source address."""
+        for data, source, _ in self.receive_from(most):
+            yield data, source
+
+    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+        """At most `most` datagrams that wait, each with its source's address and port."""
         for _ in range(most):
             try:
-                data, (source, _) = self._udp.recvfrom(MAX_DATAGRAM + 1)
+                data, (source, port) = self._udp.recvfrom(MAX_DATAGRAM + 1)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:  # the link went down; the next datagram shows that it is back
                 return
-            yield data, source
+            yield data, source, port
 
     def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Send a plain datagram to an address written as text, from ours. Raises OSError."""
@@ -128,7 +136,7 @@ class Endpoint:
             self.unicast(payload, str(_BROADCAST), port, source)
             return
         self._id = (self._id + 1) & 0xFFFF
-        datagram = ipv4_udp(payload, int(source), 67, int(to), port, self._id)
+        datagram = ipv4_udp(payload, int(source), self._port, int(to), port, self._id)
         header = _ETHERNET.pack(mac, self.facts.mac.packed(), _ETHERTYPE_IPV4)
         self._packet.send(header + datagram)
 
@@ -143,7 +151,7 @@ def open_endpoint(name: str, port: int = 67) -> Endpoint:
     facts = interface(name)
     udp = _bound(name, port)
     try:
-        return Endpoint(facts, udp, _packet_socket(facts))
+        return Endpoint(facts, udp, _packet_socket(facts), port)
     except BaseException:
         udp.close()
         raise

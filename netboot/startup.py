@@ -20,6 +20,7 @@ from pathlib import Path
 from netboot import net
 from netboot.config import Config
 from netboot.config import here as host
+from netboot.dhcp.proxy import BOOT_SERVER_PORT
 from netboot.errors import StartError
 from netboot.model.inventory import Inventory, Network
 from netboot.proc import Kind, privileges
@@ -49,6 +50,8 @@ class Bound:
     api: socket.socket
     secret: bytes = field(repr=False)
     warnings: tuple[str, ...] = ()
+    boot_servers: tuple[net.Endpoint, ...] = ()
+    """Port 4011 of the interfaces where another DHCP server gives the addresses."""
 
 
 def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -> Bound:
@@ -69,6 +72,9 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
         forker = start_forker(helpers, own=own, helper=helper)
         undo.callback(forker.channel.close)
         endpoints = tuple(undo.enter_context(contextlib.closing(e)) for e in _endpoints(config))
+        boot_servers = open_boot_servers(inventory, [e.name for e in endpoints])
+        for each in boot_servers:
+            undo.callback(each.close)
         addresses = listen_addresses(endpoints, inventory)
         http = tuple(
             undo.enter_context(s) for s in _tcp(addresses, config.server.boot_port, "server.boot_port")
@@ -77,7 +83,7 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
         api = undo.enter_context(listener(config.api.host, config.api.port, "server.api.listen"))
         warnings = _step_down(own)
         undo.pop_all()
-    return Bound(forker, endpoints, http, tftp, api, secret, warnings)
+    return Bound(forker, endpoints, http, tftp, api, secret, warnings, boot_servers)
 
 
 def with_addresses(inventory: Inventory, server_address: IPv4Address | None) -> Inventory:
@@ -164,6 +170,24 @@ def _endpoints(config: Config) -> Iterator[net.Endpoint]:
     served = {n.interface for n in config.inventory.networks.values() if n.interface is not None}
     for name in dict.fromkeys((*config.server.interfaces, *sorted(served))):
         yield net.open_endpoint(name)
+
+
+def open_boot_servers(
+    inventory: Inventory, interfaces: Iterable[str], present: Iterable[net.Endpoint] = ()
+) -> tuple[net.Endpoint, ...]:
+    """Port 4011 where machines ask beside another DHCP server, those of `present` among them if still wanted.
+
+    Works without root, too. Raises StartError.
+    """
+    proxies = [n for n in inventory.networks.values() if n.proxy]
+    everywhere = any(n.interface is None for n in proxies)
+    wanted = {name for name in interfaces if everywhere or any(n.interface == name for n in proxies)}
+    have = {each.name: each for each in present if each.name in wanted}
+    with contextlib.ExitStack() as undo:
+        for name in sorted(wanted - have.keys()):
+            have[name] = undo.enter_context(contextlib.closing(net.open_endpoint(name, BOOT_SERVER_PORT)))
+        undo.pop_all()
+    return tuple(have.values())
 
 
 def listen_addresses(endpoints: Iterable[net.Endpoint], inventory: Inventory) -> tuple[IPv4Address, ...]:

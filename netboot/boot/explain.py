@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from netboot.boot import ipxe
 from netboot.boot.firmware import NoProgram, first_stage
 from netboot.boot.plan import BootPlan, Images, decide
+from netboot.dhcp.admission import refusal
 from netboot.dhcp.options import BY_CODE
 from netboot.model.inventory import INFINITE, Assignment, BootOverride, Inventory, Network, NoMatch
 from netboot.model.machine import Arch, Client, Mac, Speaker
@@ -60,7 +61,8 @@ def _machine(
     lines = [
         f"{mac} is {assignment.name}: {assignment.reason}",
         *_row("belongs to", _belongs(assignment)),
-        *_dhcp(assignment),
+        *_door(assignment.network, mac, architectures),
+        *(_beside_another(assignment) if assignment.network.proxy else _dhcp(assignment)),
         *_programs(assignment, mac, server, boot_port, architectures),
         *_boot(assignment, catalog, mac, ipxe.base_url(server, boot_port)),
     ]
@@ -73,6 +75,23 @@ def _belongs(assignment: Assignment) -> str:
     tags = dict.fromkeys((*assignment.cluster.tags, *assignment.pool.tags, *node_tags))
     names = f"; tags all, {', '.join(tags)}" if tags else "; tags all"
     return f"cluster {assignment.cluster.name}, network {assignment.network.name}{names}"
+
+
+def _door(network: Network, mac: Mac, architectures: Sequence[str]) -> Iterator[str]:
+    """Who of it is let in, where the network does not answer everybody."""
+    if network.admit is None:
+        return
+    for name in architectures:
+        speaker, arch = ARCHITECTURES[name]
+        said = "HTTPClient" if speaker is Speaker.HTTP else "PXEClient"
+        why = refusal(network.admit, Client(mac, speaker, arch, vendor_class=said))
+        yield from _row("admitted", f"{name}: {f'no answer at all, {why}' if why else 'yes'}")
+
+
+def _beside_another(assignment: Assignment) -> Iterator[str]:
+    expected = f"; expected is {assignment.address}" if assignment.address else ""
+    yield from _row("address", f"the network's own DHCP server's affair (mode proxy){expected}")
+    yield from _row("dhcp", "on ports 67 and 4011, as firmware and boot loader: what to load, nothing else")
 
 
 def _dhcp(assignment: Assignment) -> Iterator[str]:

@@ -56,6 +56,8 @@ class Asker:
     """In a subnet of an interface of ours, so that the kernel has seen its MAC."""
     neighbour: Mac | None
     """The MAC that the kernel's neighbour table has for the address; only looked at on-link."""
+    observed: bool = False
+    """Another DHCP server gave the address; we only saw the machine ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,12 @@ def leased_to(asker: Asker) -> Lease:
 
 
 def proved(asker: Asker) -> bool:
-    """Whether the link shows the leased MAC at this address; behind a relay there is nothing to look at."""
-    return not asker.on_link or (asker.lease is not None and asker.neighbour == asker.lease.mac)
+    """Whether the link shows the leased MAC at this address; behind a relay there is nothing to look at.
+
+    An address that we only observed counts for nothing without the link's word.
+    """
+    looked_at = asker.on_link or asker.observed
+    return not looked_at or (asker.lease is not None and asker.neighbour == asker.lease.mac)
 
 
 def boot_of_key(key: str, candidates: Iterable[Boot], secret: bytes) -> Boot:

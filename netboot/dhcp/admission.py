@@ -29,10 +29,9 @@ def refusal(admit: Admit, client: Client) -> str:
     if client.vendor_class.startswith(admit.vendors):
         return ""
     told = f"vendor class {client.vendor_class[:64]!r}" if client.vendor_class else "no vendor class"
-    lists = " nor ".join(
-        name for name, said in (("admit.macs", admit.macs), ("admit.vendors", admit.vendors)) if said
-    )
-    return f"it is in {'neither ' if ' nor ' in lists else 'not '}{lists} (it says {told})"
+    lists = [name for name, said in (("admit.macs", admit.macs), ("admit.vendors", admit.vendors)) if said]
+    where = f"not in {lists[0]}" if len(lists) == 1 else f"in neither {' nor '.join(lists)}"
+    return f"it is {where} (it says {told})"
 
 
 class Bucket:
