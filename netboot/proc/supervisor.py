@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 import subprocess
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 FIRST_BACK_OFF: Final = 0.1
 LONGEST_BACK_OFF: Final = 5.0
 _SETTLED: Final = 30.0  # seconds after which a helper's end counts as its first
+_SHARE_EVERY: Final = 0.25  # seconds
 _BATCH: Final = 64  # messages read from one helper before the loop goes on
 _MAX_QUESTIONS: Final = 256
 _ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
@@ -38,10 +40,11 @@ _ROOT: Final = str(Path(__file__).resolve().parents[2])
 
 @dataclass(frozen=True, slots=True)
 class TftpLimits:
-    """Transfers at once, in all and per client address."""
+    """Transfers at once, in all and per client address; `single_port`: all of them from port 69."""
 
     max_transfers: int = 500
     per_client: int = 64
+    single_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,13 @@ class Supervisor:
         tftp_sockets: Sequence[socket.socket] = (),
         tftp_limits: TftpLimits | None = None,
         requests: float = 200.0,
+        max_rate: float = math.inf,
         grace: float = 10.0,
     ) -> None:
         """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
 
         `requests`: per second, what one client address may ask of one bulk worker on kept-alive connections.
+        `max_rate`: bits per second of all downloads of `/images` together, shared among the workers.
         `grace`: seconds that running downloads get at an orderly end.
         """
         self._forker = forker
@@ -151,6 +156,7 @@ class Supervisor:
         self._tftp_sockets = tuple(tftp_sockets)
         self._limits = tftp_limits or TftpLimits()
         self._requests = requests
+        self._max_rate = max_rate
         self._grace = grace
         self._slots = [_Slot("bulk", index) for index in range(workers)]
         if self._tftp_sockets:
@@ -214,6 +220,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 keepers = [group.create_task(self._keep(slot)) for slot in self._slots]
+                if self._max_rate != math.inf:
+                    keepers.append(group.create_task(self._share_rate()))
                 await self._first_of(self._stopping, self._forker_gone)
                 for task in (*keepers, *self._questions):
                     task.cancel()
@@ -246,6 +254,17 @@ class Supervisor:
             await asyncio.sleep(slot.back_off)
             slot.back_off = min(2 * slot.back_off, LONGEST_BACK_OFF)
 
+    async def _share_rate(self) -> None:
+        """Give each worker its part of the bandwidth, by its connections; all begin with an equal one."""
+        while True:
+            workers = [s.helper for s in self._slots if s.kind == "bulk" and s.helper]
+            weights = [1 + worker.connections for worker in workers]
+            for worker, weight in zip(workers, weights, strict=True):
+                rate = int(self._max_rate / 8 * weight / sum(weights))
+                with contextlib.suppress(OSError):  # behind, or just ended
+                    messages.send(worker.channel, "pace", {"rate": max(1, rate)})
+            await asyncio.sleep(_SHARE_EVERY)
+
     def _start(self, slot: _Slot) -> _Helper:
         ours, theirs = messages.pair()
         self._next_number += 1
@@ -270,6 +289,7 @@ class Supervisor:
             "program_dirs": list(self._served.program_dirs),
             "max_transfers": self._limits.max_transfers,
             "per_client": self._limits.per_client,
+            "single_port": int(self._limits.single_port),
             "requests": int(min(self._requests, 1_000_000)),
         }
 
