@@ -1,4 +1,4 @@
-"""A lease: which machine holds which address until when."""
+"""A lease: which machine holds which address until when. And a rest: an address that nobody is given."""
 
 from __future__ import annotations
 
@@ -28,6 +28,41 @@ class Lease:
     boot_id: str | None = None
     """The boot that this lease belongs to; None where no boot was ever opened."""
 
+    released: bool = False
+    """The machine gave it back (RELEASE); it is remembered for it as long as nobody else needs it."""
+
     def live(self, now: float) -> bool:
         """Whether its time has not run out."""
         return now < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """An address that is given to nobody for a while, because somebody else was found to use it.
+
+    Times are seconds since the epoch.
+    """
+
+    address: IPv4Address
+    network: str
+    since: float
+    until: float
+    cause: str
+    """`declined`: the machine that was given it found it in use. `conflict`: it answered our own probe."""
+    mac: Mac | None
+    """Who declined, or the card that answered; None where only an answer through a router told it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How full the ranges of a network are, in addresses."""
+
+    size: int
+    """Addresses that machines can get."""
+    used: int
+    """Held by machines that show life by their packets or their boot."""
+    free: int
+    """Those that a new machine may get: never used, or remembered for a machine that is gone."""
+    resting: int
+    exhausted_since: float | None
+    """When a machine was first turned away for want of an address; None where there are any."""

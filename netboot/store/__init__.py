@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from netboot.model.boot import Boot, Claim, TokenRecord
-from netboot.model.lease import Lease
+from netboot.model.lease import Lease, Rest
 
 
 class LeaseStore(Protocol):
@@ -31,10 +31,22 @@ class LeaseStore(Protocol):
         """
 
     async def release_lease(self, lease: Lease, now: float) -> bool:
-        """Mark `lease` as expired at `now`, keeping its memory; False where it has changed since."""
+        """Mark `lease` as given back and expired at `now`, keeping its memory; False where it has changed."""
+
+    async def drop_lease(self, lease: Lease) -> bool:
+        """Forget `lease`, durably; False where it has changed since."""
 
     async def leases(self) -> Sequence[Lease]:
         """Every lease, for lists and exports."""
+
+    async def rest(self, rest: Rest) -> None:
+        """Have an address rest, durably, in place of an earlier rest of it."""
+
+    async def end_rests(self, addresses: Sequence[IPv4Address]) -> None:
+        """These addresses rest no more; no error where one did not."""
+
+    async def rests(self) -> Sequence[Rest]:
+        """Every rest that was not ended, over or not."""
 
 
 class BootStore(Protocol):

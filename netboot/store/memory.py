@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netboot.model.boot import Boot, Claim, TokenRecord
-from netboot.model.lease import Lease
+from netboot.model.lease import Lease, Rest
 from netboot.store.table import Changes, LeaseTable
 
 
@@ -16,6 +16,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._table = LeaseTable()
+        self._rests: dict[IPv4Address, Rest] = {}
         self._boots: dict[str, Boot] = {}
         self._claims: dict[str, Claim] = {}
         self._tokens: dict[tuple[str, str], TokenRecord] = {}
@@ -37,9 +38,17 @@ class MemoryStore:
         return won
 
     async def release_lease(self, lease: Lease, now: float) -> bool:
-        """Mark `lease` as expired at `now`; False where it has changed since."""
+        """Mark `lease` as given back at `now`; False where it has changed since."""
         changes = Changes(self._table)
         won = changes.release(lease, now)
+        if won:
+            changes.apply()
+        return won
+
+    async def drop_lease(self, lease: Lease) -> bool:
+        """Forget `lease`; False where it has changed since."""
+        changes = Changes(self._table)
+        won = changes.drop(lease)
         if won:
             changes.apply()
         return won
@@ -47,6 +56,19 @@ class MemoryStore:
     async def leases(self) -> Sequence[Lease]:
         """Every lease."""
         return list(self._table.by_key.values())
+
+    async def rest(self, rest: Rest) -> None:
+        """Have an address rest."""
+        self._rests[rest.address] = rest
+
+    async def end_rests(self, addresses: Sequence[IPv4Address]) -> None:
+        """These addresses rest no more."""
+        for address in addresses:
+            self._rests.pop(address, None)
+
+    async def rests(self) -> Sequence[Rest]:
+        """Every rest that was not ended."""
+        return list(self._rests.values())
 
     async def save_boots(self, boots: Sequence[Boot]) -> None:
         """Insert or replace these boots."""

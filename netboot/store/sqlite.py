@@ -26,7 +26,7 @@ from typing import Any, TypeVar, cast
 
 from netboot.errors import StoreError
 from netboot.model.boot import Boot, Claim, Step, TokenRecord
-from netboot.model.lease import Lease
+from netboot.model.lease import Lease, Rest
 from netboot.model.machine import Mac
 from netboot.store.table import Changes, LeaseTable
 
@@ -55,6 +55,12 @@ MIGRATIONS = (
     CREATE TABLE tokens (
         cluster TEXT NOT NULL, token_id TEXT NOT NULL, boot_id TEXT NOT NULL, secret_sha256 TEXT NOT NULL,
         expires REAL NOT NULL, PRIMARY KEY (cluster, token_id)) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE leases ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE rests (
+        address INTEGER PRIMARY KEY, network TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL,
+        cause TEXT NOT NULL, mac TEXT);
     """,
 )
 """Each entry leads from the version that is its index to the next; never change one that was released."""
@@ -163,12 +169,33 @@ class SqliteStore:
         return await self._do(lambda batch: batch.changes.claim(lease, seen, displaced))
 
     async def release_lease(self, lease: Lease, now: float) -> bool:
-        """Mark `lease` as expired at `now`; False where it has changed since. Raises StoreError."""
+        """Mark `lease` as given back at `now`; False where it has changed since. Raises StoreError."""
         return await self._do(lambda batch: batch.changes.release(lease, now))
+
+    async def drop_lease(self, lease: Lease) -> bool:
+        """Forget `lease`; False where it has changed since. Raises StoreError."""
+        return await self._do(lambda batch: batch.changes.drop(lease))
 
     async def leases(self) -> Sequence[Lease]:
         """Every lease, from memory."""
         return list(self._table.by_key.values())
+
+    async def rest(self, rest: Rest) -> None:
+        """Have an address rest; on disk when it returns. Raises StoreError."""
+        mac = None if rest.mac is None else str(rest.mac)
+        row = (int(rest.address), rest.network, rest.since, rest.until, rest.cause, mac)
+        await self._execute("INSERT OR REPLACE INTO rests VALUES (?,?,?,?,?,?)", row)
+
+    async def end_rests(self, addresses: Sequence[IPv4Address]) -> None:
+        """These addresses rest no more. Raises StoreError."""
+        rows = [(int(address),) for address in addresses]
+        await self._do(
+            lambda batch: batch.connection.executemany("DELETE FROM rests WHERE address = ?", rows)
+        )
+
+    async def rests(self) -> Sequence[Rest]:
+        """Every rest that was not ended. Raises StoreError."""
+        return [_rest(row) for row in await self._execute("SELECT * FROM rests", ())]
 
     # Boots and claims
 
@@ -473,8 +500,8 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-_LEASE_COLUMNS = "network, holder, address, mac, name, expires, last_seen, boot_id"
-_PUT_LEASE = f"INSERT OR REPLACE INTO leases ({_LEASE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)"
+_LEASE_COLUMNS = "network, holder, address, mac, name, expires, last_seen, boot_id, released"
+_PUT_LEASE = f"INSERT OR REPLACE INTO leases ({_LEASE_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
 
 
 def _lease_row(lease: Lease) -> tuple[object, ...]:
@@ -487,12 +514,19 @@ def _lease_row(lease: Lease) -> tuple[object, ...]:
         lease.expires,
         lease.last_seen,
         lease.boot_id,
+        lease.released,
     )
 
 
 def _lease(row: tuple[Any, ...]) -> Lease:
-    network, holder, address, mac, name, expires, last_seen, boot_id = row
-    return Lease(holder, Mac(mac), IPv4Address(address), network, name, expires, last_seen, boot_id)
+    network, holder, address, mac, name, expires, last_seen, boot_id, released = row
+    at = IPv4Address(address)
+    return Lease(holder, Mac(mac), at, network, name, expires, last_seen, boot_id, bool(released))
+
+
+def _rest(row: tuple[Any, ...]) -> Rest:
+    address, network, since, until, cause, mac = row
+    return Rest(IPv4Address(address), network, since, until, cause, Mac(mac) if mac else None)
 
 
 def _claim_row(claim: Claim) -> tuple[object, ...]:
@@ -530,6 +564,7 @@ def boot_of(text: str) -> Boot:
     value["mac"] = Mac(value["mac"])
     value["steps"] = tuple(Step(sys.intern(step), *rest) for step, *rest in value["steps"])
     value["address"] = IPv4Address(value["address"]) if value["address"] else None
+    value["quirks"] = tuple(map(sys.intern, value.get("quirks", ())))
     return Boot(**value)
 
 

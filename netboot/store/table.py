@@ -85,8 +85,17 @@ class Changes:
         return True
 
     def release(self, lease: Lease, now: float) -> bool:
-        """Decide one release: the lease keeps its memory but is expired at `now`."""
-        return self.claim(replace(lease, expires=min(lease.expires, now)), lease, None)
+        """Decide one release: the lease keeps its memory but is given back and expired at `now`."""
+        return self.claim(replace(lease, expires=min(lease.expires, now), released=True), lease, None)
+
+    def drop(self, lease: Lease) -> bool:
+        """Decide to forget a lease: False where it is not as the caller saw it."""
+        key = key_of(lease)
+        current = self.of[key] if key in self.of else self._table.by_key.get(key)
+        if current != lease:
+            return False
+        self.of[key] = self.at[int(lease.address)] = None
+        return True
 
     def gone(self) -> list[Key]:
         """The holders whose lease goes away."""

@@ -407,7 +407,7 @@ async def test_a_declined_dynamic_address_rests() -> None:
     second = (await world.get_address(STRANGER)).yiaddr
     assert second != first
     assert await world.say(discover(OTHER_STRANGER)) is None
-    world.now += allocation.DECLINE_RESTS + 1
+    world.now += allocation.RESTS + 1
     offer = await world.say(discover(OTHER_STRANGER))
     assert offer is not None and offer.yiaddr == first
 
@@ -427,7 +427,7 @@ async def test_one_machine_cannot_bench_the_pool() -> None:
     for _ in range(10):
         ack = await world.get_address(STRANGER)
         await world.say(decline(STRANGER, ack.yiaddr))
-    assert len(world.server._allocation._resting) == allocation.DECLINES
+    assert len(world.store.resting) == allocation.DECLINES
 
 
 async def test_a_reload_counts_from_the_next_datagram_on() -> None:

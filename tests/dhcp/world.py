@@ -23,7 +23,7 @@ from netboot.model.inventory import (
     Pool,
     Tag,
 )
-from netboot.model.lease import Lease
+from netboot.model.lease import Lease, Rest
 from netboot.model.machine import Mac
 
 SERVER = IPv4Address("10.77.0.1")
@@ -96,6 +96,7 @@ class Leases:
     def __init__(self) -> None:
         self.by_holder: dict[tuple[str, str], Lease] = {}
         self.by_address: dict[IPv4Address, Lease] = {}
+        self.resting: dict[IPv4Address, Rest] = {}
         self.broken = False
         self.full = False
         self.lost_claims = 0
@@ -135,8 +136,32 @@ class Leases:
         """See LeaseStore."""
         if self.by_holder.get((lease.holder, lease.network)) != lease:
             return False
-        self.put(replace(lease, expires=now))
+        self.put(replace(lease, expires=now, released=True))
         return True
+
+    async def drop_lease(self, lease: Lease) -> bool:
+        """See LeaseStore."""
+        if self.broken or self.full:
+            raise StoreError("disk full")
+        if self.by_holder.get((lease.holder, lease.network)) != lease:
+            return False
+        del self.by_holder[lease.holder, lease.network], self.by_address[lease.address]
+        return True
+
+    async def rest(self, rest: Rest) -> None:
+        """See LeaseStore."""
+        if self.broken or self.full:
+            raise StoreError("disk full")
+        self.resting[rest.address] = rest
+
+    async def end_rests(self, addresses: Sequence[IPv4Address]) -> None:
+        """See LeaseStore."""
+        for each in addresses:
+            self.resting.pop(each, None)
+
+    async def rests(self) -> Sequence[Rest]:
+        """See LeaseStore."""
+        return list(self.resting.values())
 
     async def leases(self) -> Sequence[Lease]:
         """See LeaseStore."""
