@@ -279,8 +279,8 @@ QUIRKS: tuple[Quirk, ...] = (
         "option-60",
         Match(_PXE),
         Effect({60: b"PXEClient", 43: BYPASS_DISCOVERY}),
-        "firmware that follows PXE 2.1 to the letter takes no offer without the class, and with it needs 43 to "
-        "load the file of this very offer",
+        "firmware that follows PXE 2.1 to the letter takes no offer without the class, and with it needs 43 "
+        "to load the file of this very offer",
         "PXE 2.1 figure 2-2; tinkerbell/smee PR 149; seen to work with EDK2 in OVMF",
         automatic=False,
     ),

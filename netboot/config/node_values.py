@@ -11,6 +11,7 @@ import binascii
 import re
 from itertools import pairwise
 
+from netboot.boot import quirks
 from netboot.config import values
 from netboot.config.problems import Bad, Many, shown
 from netboot.dhcp import options as dhcp
@@ -53,7 +54,6 @@ _UNIT = re.compile(
 )
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(?:/[A-Za-z0-9_+-]{1,30}){0,2}")
 _PREFLIGHT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,80}")
-_QUIRK = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PROGRAM = re.compile(r"(?:https?://)?[A-Za-z0-9][A-Za-z0-9._/@:+-]{0,120}")
 _HASH = re.compile(r"\$[0-9a-z]{1,8}\$[^\s:*!\\]{8,200}|[*!]+")
 _KEY_TYPES = re.compile(
@@ -68,8 +68,16 @@ sysctl = values.matching(_SYSCTL, "a sysctl", "write one like net.ipv4.ip_forwar
 unit = values.matching(_UNIT, "a systemd unit's name", "write one like hello.service")
 timezone = values.matching(_TIMEZONE, "a time zone", "write one like Europe/Prague or UTC")
 preflight = values.matching(_PREFLIGHT, "a preflight check", "write one like Swap, as kubeadm names it")
-quirk = values.matching(_QUIRK, "a quirk", "write one like no-option-60")
 program = values.matching(_PROGRAM, "a boot program", "write a file's name like snponly.efi, or an http URL")
+
+
+def quirk(value: object) -> str:
+    """What a node's firmware needs, by the table of `netboot quirks`."""
+    name = values.text(value)
+    if name not in quirks.NAMES:
+        remedy = f"`netboot quirks` tells what each does; write one of {', '.join(sorted(quirks.NAMES))}"
+        raise Bad(f"{shown(name)} is not a quirk that a node can name", remedy)
+    return name
 
 
 def label_key(value: object) -> str:
@@ -315,16 +323,23 @@ def _option_value(code: int, value: object) -> OptionValue:
         if len(words) > 1:
             return _option_value(code, words)
         option = dhcp.BY_CODE.get(code)
-        wanted = option.type.value if option else 'a text, or bytes as "hex:..."'
-        raise Bad(f"{_quoted(plain)} does not fit option {code} ({_name(code)})", f"write {wanted}") from None
+        wanted = option.wanted if option else "a text"
+        remedy = f"write {wanted}" if "hex:" in wanted else f'write {wanted}, or bytes as "hex:..."'
+        raise Bad(f"{_quoted(plain)} does not fit option {code} ({_name(code)})", remedy) from None
     return plain
 
 
 _COMPUTED = {
+    12: "write the node's name",
     51: "write the network's lease",
     54: "write the network's address",
     58: "write the network's renew",
     59: "write the network's rebind",
+    61: "leave it out: the client's own goes back to it",
+    80: "leave it out: a client would take an offer for its lease",
+    82: "leave it out: the relay agent's own goes back to it",
+    97: "leave it out: the client's own goes back to it",
+    118: "leave it out: the client's own goes back to it",
 }
 
 
