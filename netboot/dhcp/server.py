@@ -15,18 +15,21 @@ from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from netboot.boot.stall import DISK
-from netboot.dhcp import engine
-from netboot.dhcp.allocation import Allocation
+from netboot.dhcp import engine, proxy
+from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
+from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
 from netboot.dhcp.options import client_of
 from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
+from netboot.dhcp.proxying import Observed
 from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
+from netboot.model.lease import Usage
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.store import LeaseStore
 
@@ -66,6 +69,9 @@ class Port(Protocol):
     def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
         """Datagrams that wait, with their sources."""
 
+    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+        """As `receive`, with the sources' ports, too."""
+
     def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Send a datagram."""
 
@@ -101,12 +107,15 @@ class DhcpServer:
         journal: Journal,
         clock: Callable[[], float],
         boot_port: int,
+        ask: Ask = nobody_is_asked,
     ) -> None:
+        """`ask` tells who uses an address before it is offered: `conflict.Prober.ask`."""
         self.on_boot: list[Callable[[Boot], None]] = []
         """Called with each boot that a DISCOVER opens."""
-        self._allocation = Allocation(leases, boots, journal)
-        self.signs_of_life = self._allocation.signs_of_life
-        """Further reasons not to give an address away: a Node object of that name, an answer to a probe."""
+        self.allocation = Allocation(leases, boots, journal, ask)
+        self.signs_of_life = self.allocation.signs_of_life
+        self._door = Doorkeeper(leases, journal)
+        self._observed = Observed(leases, boots, journal)
         self._inventory = inventory
         self._leases = leases
         self._boots = boots
@@ -115,33 +124,56 @@ class DhcpServer:
         self._boot_port = boot_port
         self._ports: tuple[Port, ...] = ()
         self._site: _Site | None = None
+        self._boot_servers: tuple[Port, ...] = ()
         self._waiting: set[Work] = set()
 
-    async def run(self, endpoints: Sequence[Port]) -> None:
-        """Answer until cancelled."""
+    async def run(self, endpoints: Sequence[Port], boot_servers: Sequence[Port] = ()) -> None:
+        """Answer until cancelled; `boot_servers` are the endpoints of port 4011 at the start."""
         loop = asyncio.get_running_loop()
         self._ports = tuple(endpoints)
         self._site = None
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain, endpoint)
+        self.serve_boot(boot_servers)
         try:
             await loop.create_future()
         finally:
             for endpoint in endpoints:
                 loop.remove_reader(endpoint.fileno())
+            self.serve_boot(())
             while self._waiting:
                 self._waiting.pop().close()
 
+    def serve_boot(self, endpoints: Sequence[Port]) -> None:
+        """Answer on these endpoints of port 4011 from now on, and on no others."""
+        loop = asyncio.get_running_loop()
+        for gone in self._boot_servers:
+            loop.remove_reader(gone.fileno())
+        self._boot_servers = tuple(endpoints)
+        for endpoint in endpoints:
+            loop.add_reader(endpoint.fileno(), self._drain_boot_server, endpoint)
+
     def _drain(self, port: Port) -> None:
         for data, source in port.receive(BATCH):
-            if len(self._waiting) >= IN_FLIGHT:
-                self._journal.refused(
-                    "dhcp_overload", "the store is too slow: requests are dropped", source=""
-                )
-                return
-            work = self.handle(data, source, port)
-            self._waiting.add(work)
-            self._advance(work)
+            if len(self._waiting) >= IN_FLIGHT and not self._has_room(data):
+                continue
+            self._start(self.handle(data, source, port))
+
+    def _drain_boot_server(self, port: Port) -> None:
+        for data, source, own_port in port.receive_from(BATCH):
+            if len(self._waiting) < IN_FLIGHT:
+                self._start(self.handle(data, source, port, Unicast(source, own_port)))
+
+    def _start(self, work: Work) -> None:
+        self._waiting.add(work)
+        self._advance(work)
+
+    def _has_room(self, data: bytes) -> bool:
+        """Whether a full house still takes this request: a declared machine's, up to twice as many."""
+        if len(self._waiting) < 2 * IN_FLIGHT and _card(data) in self._inventory().by_mac:
+            return True
+        self._journal.refused("dhcp_overload", "the store is too slow: requests are dropped", source="")
+        return False
 
     def _advance(self, work: Work, _: object = None) -> None:
         """Run `work` until it waits for the store, and go on when the store has answered.
@@ -156,10 +188,13 @@ class DhcpServer:
         except StopIteration:
             self._waiting.discard(work)
 
-    async def handle(self, data: bytes, source: str, port: Port) -> None:
-        """Answer one datagram. Never raises: what goes wrong with it is counted and reported."""
+    async def handle(self, data: bytes, source: str, port: Port, sender: Unicast | None = None) -> None:
+        """Answer one datagram. Never raises: what goes wrong with it is counted and reported.
+
+        `sender` is who asked on port 4011, None for port 67.
+        """
         try:
-            await self._answer(data, source, port)
+            await self._answer(data, source, port, sender)
         except MalformedPacket as error:
             self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=source)
         except StoreError as error:
@@ -170,7 +205,7 @@ class DhcpServer:
         except Exception as error:  # noqa: BLE001  # one datagram must not end the server
             self._journal.refused("dhcp_internal_error", f"{type(error).__name__}: {error}", source=source)
 
-    async def _answer(self, data: bytes, source: str, port: Port) -> None:
+    async def _answer(self, data: bytes, source: str, port: Port, sender: Unicast | None) -> None:
         packet = decode(data)
         kind = packet.kind
         if packet.op != Op.REQUEST:
@@ -188,7 +223,30 @@ class DhcpServer:
             text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
             self._journal.refused("dhcp_no_match", text, source=client.mac)
             return
-        await self._converse(packet, kind, client, profile, port)
+        network = profile.network
+        if (network.admit or network.limits) and await self._door.turns_away(client, profile, self._clock()):
+            return
+        if network.mode == "proxy":
+            await self._beside_another(packet, kind, client, profile, port, sender)
+        elif sender is None:
+            await self._converse(packet, kind, client, profile, port)
+
+    async def _beside_another(
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port, sender: Unicast | None
+    ) -> None:
+        """Say what to boot where another DHCP server gives the addresses, and note which it gave."""
+        now = self._clock()
+        boot = self._boot(kind, client, profile, now)
+        outcome = proxy.respond(packet, client, profile, sender)
+        if isinstance(outcome, Reply):
+            self._send(outcome, profile, port)
+            self._journal.counters[_SENT[outcome.kind]] += 1
+            if sender is None:
+                self._step(boot, client, "offer", f"no address, its DHCP server has them; {outcome.boots}")
+        elif outcome.event:
+            self._journal.refused(outcome.event, outcome.reason, source=client.mac)
+        if sender is None:
+            await self._observed.note(packet, client, profile, boot, now)
 
     async def _converse(
         self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port
@@ -197,13 +255,13 @@ class DhcpServer:
         now = self._clock()
         boot = self._boot(kind, client, profile, now)
         for _ in range(ATTEMPTS):
-            facts = await self._gather(packet, kind, client, profile, boot, now)
+            facts = await self._gather(packet, kind, client, profile, boot, port, now)
             outcome = engine.respond(packet, client, profile, facts, now)
             if not isinstance(outcome, Reply):
                 await self._no_reply(outcome, client, profile, now)
                 return
             try:
-                unwritten = await self._allocation.claim(outcome.claim, profile) if outcome.claim else ""
+                unwritten = await self.allocation.claim(outcome.claim, profile) if outcome.claim else ""
             except StoreError as error:
                 self._step(boot, client, "offer", f"{DISK}: {error}")
                 raise
@@ -232,7 +290,6 @@ class DhcpServer:
         if self._site is None or self._site.inventory is not inventory:
             own = (a for port in self._ports for a in port.addresses)
             named = (n.address for n in inventory.networks.values() if n.address is not None)
-            self._allocation.reloaded()
             self._site = _Site(inventory, frozenset(map(int, itertools.chain(own, named))))
         return self._site
 
@@ -242,21 +299,29 @@ class DhcpServer:
         if isinstance(found, NoMatch):
             return found
         network = found.network
-        if network.mode != "server":
-            return NoMatch(f"network {network.name} is in {network.mode} mode")
         server = _server_address(network, port)
         if server is None:
             return NoMatch(f"{port.name} has no IPv4 address to answer from")
+        pool = self._addresses(site, network)
+        return profile_of(found, client.mac, pool, self._group_of(site, found, server))
+
+    def _addresses(self, site: _Site, network: Network) -> Addresses:
+        """The dynamic addresses of a network, made once per snapshot."""
         if network.name not in site.pools:
             site.pools[network.name] = addresses_of(network, site.ours, site.inventory.reserved)
-        return profile_of(found, client.mac, site.pools[network.name], self._group_of(site, found, server))
+        return site.pools[network.name]
+
+    async def usage(self, network: Network) -> Usage:
+        """How full the ranges of a network are. Raises StoreError."""
+        addresses = self._addresses(self._present_site(), network)
+        return await self.allocation.usage(network, addresses, self._clock())
 
     def _group_of(self, site: _Site, found: Assignment, server: IPv4Address) -> Group:
         """What the machine is told; made once for all that share its options."""
         key = (id(found.options), server)
         group = site.groups.get(key) if shared(found) else None
         if group is None:
-            group = group_of(found, server, self._boot_port)
+            group = group_of(found, server, self._boot_port, site.provided)
             for reason in group.skipped:
                 self._journal.refused("dhcp_bad_option", f"{found.name}: {reason}", source=reason)
             if shared(found):
@@ -294,18 +359,28 @@ class DhcpServer:
         return boot
 
     async def _gather(
-        self, packet: Packet, kind: Kind, client: Client, profile: Profile, boot: Boot | None, now: float
+        self,
+        packet: Packet,
+        kind: Kind,
+        client: Client,
+        profile: Profile,
+        boot: Boot | None,
+        port: Port,
+        now: float,
     ) -> Facts:
         """Everything the engine wants to know. Raises StoreError, but not for a declared address."""
         ours = self._present_site().ours
         try:
             lease = await self._leases.lease_of(profile.holder, profile.network.name)
-            address, occupant = await self._allocation.address(packet, kind, client, profile, lease, now)
+            link = port.name if client.giaddr is None else None
+            address, occupant = await self.allocation.address(
+                packet, kind, client, profile, lease, link, now
+            )
         except StoreError:
             if profile.reserved is None:
                 raise
             return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
-        occupied = occupant is not lease and self._allocation.occupied(occupant, profile, now)
+        occupied = occupant is not lease and self.allocation.occupied(occupant, profile, now)
         return Facts(address, lease, occupant, occupied, boot, ours)
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
@@ -329,12 +404,11 @@ class DhcpServer:
                 "dhcp_nak", f"{name} ({client.mac}) was refused: {reply.boots}", source=client.mac
             )
             return
-        if reply.kind is Kind.OFFER and profile.reserved is None:
-            self._allocation.remember_offer(reply, profile, now)
         if boot is not None and client.speaker is not Speaker.SYSTEM and reply.address is not None:
             step = "offer" if reply.kind is Kind.OFFER else "ack"
             detail = f"{reply.address} {reply.boots}" + (f"; {unwritten}" if unwritten else "")
             self._step(boot, client, step, detail)
+            self._boots.followed(boot.id, reply.quirks)
             if step == "ack":
                 self._boots.annotate(boot.id, address=reply.address)
         claim = None if unwritten else reply.claim
@@ -355,14 +429,19 @@ class DhcpServer:
         now: float,
     ) -> None:
         if isinstance(outcome, engine.Released):
-            await self._leases.release_lease(outcome.lease, now)
+            await self.allocation.release(outcome.lease, now)
             text = f"{profile.assignment.name} gave {outcome.lease.address} back"
             self._journal.note("dhcp_release", text, mac=client.mac, address=str(outcome.lease.address))
         elif isinstance(outcome, engine.Declined):
-            await self._allocation.declined(outcome.lease, client, profile, now)
+            await self.allocation.declined(outcome.lease, client, profile, now)
         elif outcome.event:
             source = profile.network.name if outcome.event == "dhcp_pool_exhausted" else client.mac
             self._journal.refused(outcome.event, outcome.reason, source=source)
+
+
+def _card(data: bytes) -> str:
+    """The MAC of a datagram that nobody has decoded yet."""
+    return data[28:34].hex(":")
 
 
 def _server_address(network: Network, port: Port) -> IPv4Address | None:
