@@ -24,9 +24,10 @@ from aiohttp import web
 from netboot import config as configuration
 from netboot import net, startup
 from netboot.boot import ipxe
+from netboot.boot.storm import Storm
 from netboot.catalog import Catalog
 from netboot.cluster.client import ClusterClients
-from netboot.config import Config, Limit
+from netboot.config import Config, Limit, StormLimits
 from netboot.config.child import load_in_child
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
@@ -38,13 +39,13 @@ from netboot.join.kubeadm import KubeadmJoin
 from netboot.join.none import NoJoin
 from netboot.join.presence import Presence
 from netboot.model.boot import Boot
-from netboot.model.inventory import Inventory, Network
+from netboot.model.inventory import INFINITE, Inventory, Network
 from netboot.model.machine import Mac
 from netboot.proc import Kind, Transfer
 from netboot.proc.supervisor import Supervisor, TftpLimits
 from netboot.startup import Bound
 from netboot.store.sqlite import SqliteStore
-from netboot.tree import Served
+from netboot.tree import Served, files_among
 from netboot.web import api
 from netboot.web.accept import Limits
 from netboot.web.boot import BootHttp
@@ -107,6 +108,7 @@ class App:
         self._paths = tuple(paths)
         self._stop = asyncio.Event()
         self._reload_now = asyncio.Event()
+        self._boot_servers = bound.boot_servers
         self._group: asyncio.TaskGroup | None = None
         server = config.server
         self._store = store
@@ -143,6 +145,7 @@ class App:
             limits=Limits(
                 connections=server.boot_limits.connections, requests=server.boot_limits.requests.per_second
             ),
+            storm=storm_of(server.storm),
         )
         self._dhcp = DhcpServer(
             inventory=self.inventory,
@@ -181,7 +184,9 @@ class App:
     def _helpers(self) -> Supervisor:
         server = self._config.server
         served = Served(str(server.images_dir), str(server.files_dir), PROGRAMS)
-        limits = TftpLimits(whole(server.tftp.max_transfers), whole(server.tftp.per_client))
+        limits = TftpLimits(
+            whole(server.tftp.max_transfers), whole(server.tftp.per_client), server.tftp.single_port
+        )
         workers = server.workers or os.cpu_count() or 1
         return Supervisor(
             self._bound.forker,
@@ -190,11 +195,13 @@ class App:
             tftp_sockets=self._bound.tftp,
             tftp_limits=limits,
             requests=server.boot_limits.requests.per_second,
+            max_rate=server.storm.max_rate,
         )
 
     def _wire(self) -> None:
         """Who is told of what: the only place where one server's news reach another."""
         self._dhcp.on_boot.append(self._boot_opened)
+        self._dhcp.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
         self._boot_http.on_material.append(self._joining.follow)
         self._boots.on_end.append(self._joining.ended)
         self._supervisor.virtual = self._virtual
@@ -231,7 +238,7 @@ class App:
                     self._kubeadm.run(),
                     self._joining.run(),
                     self._health.run(),
-                    self._dhcp.run(self._bound.endpoints),
+                    self._dhcp.run(self._bound.endpoints, self._boot_servers),
                     self._watch_files(),
                 )
             ]
@@ -319,6 +326,7 @@ class App:
         try:
             fresh = await load_in_child(self._paths)
             inventory = startup.with_addresses(fresh.inventory, fresh.server.address)
+            boot_servers = self._reopened(inventory)
         except (ConfigError, StartError) as error:
             self._journal.note(
                 "reload_refused", f"the changed configuration is refused, the old one stays: {error}",
@@ -332,7 +340,20 @@ class App:
             replace(fresh, server=self._config.server, api=self._config.api),
             inventory,
         )
+        self._serve_boot(boot_servers)
         self._journal.note("reloaded", "the changed configuration is in force")
+
+    def _reopened(self, inventory: Inventory) -> tuple[net.Endpoint, ...]:
+        """Port 4011 as this inventory wants it. Raises StartError."""
+        interfaces = [endpoint.name for endpoint in self._bound.endpoints]
+        return startup.open_boot_servers(inventory, interfaces, self._boot_servers)
+
+    def _serve_boot(self, endpoints: tuple[net.Endpoint, ...]) -> None:
+        """Have port 4011 open where it is wanted now, and nowhere else."""
+        before, self._boot_servers = self._boot_servers, endpoints
+        self._dhcp.serve_boot(endpoints)
+        for gone in set(before) - set(endpoints):
+            gone.close()
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:
@@ -342,6 +363,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     ]
     changed += ["api"] if old.api != new.api else []
     return [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
+
+
+def storm_of(limits: StormLimits) -> Storm | None:
+    """Who downloads images at once; None where everybody may."""
+    if limits.max_downloads == limits.max_rate == INFINITE:
+        return None
+    return Storm(limits.max_downloads, limits.max_rate, secrets.SystemRandom())
 
 
 def whole(limit: Limit) -> int:

@@ -300,12 +300,11 @@ nb_check_ram() {
 		nb_fail squashfs "$available MiB of RAM are free, the squashfs of $needed MiB and 64 MiB beside it do not fit: add RAM or choose a smaller image"
 }
 
-# nb_sources: URLs of the squashfs, the appliance's first. A mirror is the file itself (ends in .squashfs) or a folder
+# nb_sources: URLs of the squashfs, the appliance's last: mirrors are there to spare it. A mirror is the file itself (ends in .squashfs) or a folder
 # of images (then .../NAME/GENERATION/root.squashfs below it).
 nb_sources() {
 	local url tail_ mirror
 	url="$(nb_parameter netboot.squashfs)"
-	printf '%s\n' "$url"
 	tail_="$(printf '%s' "$url" | awk -F/ '{ print $(NF-2) "/" $(NF-1) "/" $NF }')"
 	for mirror in $(nb_parameter netboot.mirrors | tr ',' ' '); do
 		nb_is_url "$mirror" || continue
@@ -314,6 +313,7 @@ nb_sources() {
 		*) printf '%s/%s\n' "${mirror%/}" "$tail_" ;;
 		esac
 	done
+	printf '%s\n' "$url"
 }
 
 # nb_bar BYTES OF: one line that overwrites itself.

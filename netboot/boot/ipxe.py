@@ -82,6 +82,7 @@ def kernel_arguments(plan: BootPlan, *, base: str, mac: Mac, address: IPv4Addres
         f"ip={address}::{gateway}:{network.subnet.netmask}:{plan.assignment.name}::off",
         f"netboot.server={base}",
         f"netboot.squashfs={base}{generation.path('root.squashfs')}",
+        *([f"netboot.mirrors={','.join(plan.mirrors)}"] if plan.mirrors else []),
         f"netboot.squashfs_sha256={squashfs.sha256}",
         f"netboot.squashfs_size={squashfs.size}",
         *([f"netboot.min_ram={generation.min_ram_mib}"] if generation.min_ram_mib else []),

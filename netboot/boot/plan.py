@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from netboot.errors import ImageError
@@ -13,6 +15,7 @@ from netboot.model.inventory import Assignment, NoMatch
 MAX_PARAMETERS = 1024
 """Characters of kernel parameters at most: the kernel's own limit is 2048, the rest of the line is ours."""
 
+_NOWHERE: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 _WORD = re.compile(r"[!\"$-~][!-~]*")  # printable ASCII without blank; a word that begins with # is a comment
 
 
@@ -31,6 +34,8 @@ class BootPlan:
     generation: Generation
     kernel_parameters: tuple[str, ...]
     debug_shell: bool
+    mirrors: tuple[str, ...] = ()
+    """Base URLs that have the image's generations too; the node asks them first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,13 @@ class NoBoot:
     """False: no image is meant for it, so it goes on to its local boot."""
 
 
-def decide(assignment: Assignment | NoMatch, catalog: Images) -> BootPlan | NoBoot:
-    """What this machine boots now. Never raises: an image that cannot be offered is a NoBoot."""
+def decide(
+    assignment: Assignment | NoMatch, catalog: Images, mirrors: Mapping[str, tuple[str, ...]] = _NOWHERE
+) -> BootPlan | NoBoot:
+    """What this machine boots now. Never raises: an image that cannot be offered is a NoBoot.
+
+    `mirrors`: each image's base URLs beside our own.
+    """
     if isinstance(assignment, NoMatch):
         remedy = "declare it in a pool, or give its network a catch-all pool"
         return NoBoot(assignment.reason, remedy, retry=True)
@@ -56,10 +66,12 @@ def decide(assignment: Assignment | NoMatch, catalog: Images) -> BootPlan | NoBo
     except ImageError as error:
         remedy = "publish a sound generation under images_dir; this machine asks again by itself"
         return NoBoot(str(error), remedy, retry=True)
-    return _with_parameters(assignment, generation)
+    return _with_parameters(assignment, generation, mirrors.get(generation.name, ()))
 
 
-def _with_parameters(assignment: Assignment, generation: Generation) -> BootPlan | NoBoot:
+def _with_parameters(
+    assignment: Assignment, generation: Generation, mirrors: tuple[str, ...]
+) -> BootPlan | NoBoot:
     parameters = (*generation.kernel_parameters, *assignment.settings.kernel_parameters)
     for parameter in parameters:
         if not passable(parameter):
@@ -68,7 +80,8 @@ def _with_parameters(assignment: Assignment, generation: Generation) -> BootPlan
     if sum(len(parameter) + 1 for parameter in parameters) > MAX_PARAMETERS:
         remedy = f"keep them within {MAX_PARAMETERS} characters"
         return NoBoot("the kernel parameters are too long", remedy, retry=True)
-    return BootPlan(assignment, generation, parameters, bool(assignment.settings.debug_shell))
+    shell = bool(assignment.settings.debug_shell)
+    return BootPlan(assignment, generation, parameters, shell, mirrors)
 
 
 def passable(parameter: str) -> bool:

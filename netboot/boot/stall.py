@@ -150,6 +150,12 @@ BEGUN = ("fetching", "handed over", "running")
 DISK = "the appliance cannot write to its disk"
 """What the detail of a step says where a machine waits for our own disk, not for its own trouble."""
 
+QUEUED = "waiting for its turn to download"
+"""What the detail of a step says where too many others download (`boot.storm`)."""
+
+QUEUE_LIMIT = 600.0
+"""Seconds for which a place in the queue may stay the same."""
+
 WITHHELD_LIMIT = 60.0
 """Seconds after which a configuration that is withheld for one and the same reason counts as a stop."""
 
@@ -190,6 +196,8 @@ def _row(last: Step) -> Row | None:
     if last.step in RUNNING and last.detail in BEGUN:
         return RUNNING[last.step]
     row = TABLE.get(last.step)
+    if row and QUEUED in last.detail:
+        return Row(QUEUE_LIMIT, row.step, f"it was {last.detail}, and asked no more: was it switched off?")
     if row and DISK in last.detail:
         return Row(row.limit, row.step, last.detail[last.detail.index(DISK) :])
     if last.step == "config" and last.detail and not last.detail.startswith("done"):

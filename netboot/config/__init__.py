@@ -23,6 +23,7 @@ from netboot.config.model import (
     Limit,
     NamedFile,
     Server,
+    StormLimits,
     TftpLimits,
 )
 from netboot.config.problems import Place, Problem, report
@@ -40,6 +41,7 @@ __all__ = [
     "NamedFile",
     "Rate",
     "Server",
+    "StormLimits",
     "TftpLimits",
     "examine",
     "load",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from netboot.model.inventory import Inventory
+from netboot.model.inventory import INFINITE, Inventory
 from netboot.model.manners import Rate
 
 Limit = float
@@ -22,12 +22,23 @@ class TftpLimits:
     single_port: bool = False
 
 
+_BOOT_REQUESTS = Rate(200, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class BootLimits:
     """What one client address may do on the boot port."""
 
     connections: Limit = 256
-    requests: Rate = Rate(200, 1.0)
+    requests: Rate = _BOOT_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class StormLimits:
+    """How many machines download images at once, and their bits per second together."""
+
+    max_downloads: Limit = INFINITE
+    max_rate: float = INFINITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Server:
     files_dir: Path = Path("/srv/netboot/files")
     """A missing folder offers nothing."""
     tftp: TftpLimits = TftpLimits()
+    storm: StormLimits = StormLimits()
     boot_limits: BootLimits = BootLimits()
 
 

@@ -323,9 +323,8 @@ def _option_value(code: int, value: object) -> OptionValue:
         if len(words) > 1:
             return _option_value(code, words)
         option = dhcp.BY_CODE.get(code)
-        wanted = option.wanted if option else "a text"
-        remedy = f"write {wanted}" if "hex:" in wanted else f'write {wanted}, or bytes as "hex:..."'
-        raise Bad(f"{_quoted(plain)} does not fit option {code} ({_name(code)})", remedy) from None
+        wanted = option.wanted if option else 'a text, or bytes as "hex:..."'
+        raise Bad(f"{_quoted(plain)} does not fit option {code} ({_name(code)})", f"write {wanted}") from None
     return plain
 
 

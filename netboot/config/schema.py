@@ -72,7 +72,7 @@ class BootHttps(Tls):
 class Tftp(Entry):
     """server.tftp"""
 
-    single_port: Annotated[Flag, Later((False,))] = False
+    single_port: Flag = False
     max_transfers: Count = 500
     per_client: Count = 64
 
@@ -80,8 +80,8 @@ class Tftp(Entry):
 class Storm(Entry):
     """server.storm"""
 
-    max_downloads: Annotated[Count, Later(("unlimited",))] = INFINITE
-    max_rate: Annotated[float, _P(values.bandwidth), Later(("unlimited",))] = INFINITE
+    max_downloads: Count = INFINITE
+    max_rate: Annotated[float, _P(values.bandwidth)] = INFINITE
 
 
 class BootLimits(Entry):
@@ -182,7 +182,7 @@ class Network(Entry):
 class Image(Entry):
     """images"""
 
-    mirrors: Annotated[tuple[Annotated[str, _P(values.url)], ...], Later()] = ()
+    mirrors: Annotated[tuple[str, ...], _P(values.mirrors)] = ()
     public_key: Annotated[
         File | None,
         NotYet(
@@ -327,7 +327,7 @@ class Boot(Entry):
     """pools.nodes.boot"""
 
     program: Annotated[str | None, _P(node_values.program)] = None
-    quirks: Annotated[tuple[Annotated[str, _P(node_values.quirk)], ...], Later()] = ()
+    quirks: tuple[Annotated[str, _P(node_values.quirk)], ...] = ()
 
 
 class Bmc(Entry):

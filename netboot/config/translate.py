@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netboot.config import schema
-from netboot.config.model import Api, BootLimits, Server, TftpLimits
+from netboot.config.model import Api, BootLimits, Server, StormLimits, TftpLimits
 from netboot.model.inventory import (
     BootOverride,
     Cluster,
@@ -39,6 +39,7 @@ def server(root: schema.Root) -> Server:
         images_dir=said.images_dir,
         files_dir=said.files_dir,
         tftp=TftpLimits(said.tftp.max_transfers, said.tftp.per_client, said.tftp.single_port),
+        storm=StormLimits(said.storm.max_downloads, said.storm.max_rate),
         boot_limits=BootLimits(said.boot_limits.connections, said.boot_limits.requests),
     )
 
@@ -57,6 +58,7 @@ def inventory(root: schema.Root, nodes: Iterable[Node]) -> Inventory:
         pools={p.name: _pool(p) for p in root.pools},
         nodes=tuple(nodes),
         tags={name: Tag(name, settings(tag), tag.dhcp_options) for name, tag in root.tags.items()},
+        mirrors={name: image.mirrors for name, image in root.images.items() if image.mirrors},
     )
 
 

@@ -24,6 +24,10 @@ MAX_SECONDS = 0xFFFFFFFE
 
 _DURATION = re.compile(r"(?:([0-9]{1,7})d)?(?:([0-9]{1,7})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,10})s)?")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
+MAX_MIRRORS = 512
+"""Characters of one image's mirrors; the kernel's command line has 2,048 in all."""
+
+_MIRROR = re.compile(r"http://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%+:@-]*)?")
 _BANDWIDTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([kKMGT]?)bit")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -376,6 +380,30 @@ def url(value: object) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", plain):
         raise Bad(f"{shown(plain)} is not a URL", "write one like https://10.28.1.29")
     return plain
+
+
+def mirrors(value: object) -> tuple[str, ...]:
+    """Base URLs as the initrd takes them: plain http (the checksum guards), one word without a comma each."""
+    if not isinstance(value, list):
+        raise Bad(
+            f"{_any(value)} is not a list", 'write a list of base URLs, like ["http://10.28.0.3/images"]'
+        )
+    found = tuple(_mirror(each) for each in value)
+    if sum(len(each) + 1 for each in found) > MAX_MIRRORS:
+        raise Bad(
+            f"these mirrors have more than {MAX_MIRRORS} characters",
+            "name fewer, or by shorter URLs: they travel on the kernel's command line",
+        )
+    return found
+
+
+def _mirror(value: object) -> str:
+    plain = line(value)
+    if not _MIRROR.fullmatch(plain):
+        raise Bad(
+            f"{shown(plain)} is no base URL that a booting node can ask", "write one like http://HOST/images"
+        )
+    return plain.rstrip("/")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -200,6 +200,8 @@ class Inventory:
     pools: Mapping[str, Pool]
     nodes: tuple[Node, ...]
     tags: Mapping[str, Tag] = field(default_factory=dict)
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By image name: base URLs that nodes ask for its root before us."""
 
     @cached_property
     def by_mac(self) -> Mapping[Mac, Node]:

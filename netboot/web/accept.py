@@ -77,6 +77,10 @@ class Site(Protocol):
         """The boot that the machine at this address is in."""
         ...
 
+    def admit(self, head: Head, client: IPv4Address, boot_id: str | None) -> Response | None:
+        """What a machine is answered that may not download now; None where it may."""
+        ...
+
 
 @dataclass(slots=True)
 class _Peer:
@@ -362,6 +366,10 @@ class _Connection(asyncio.BufferedProtocol):
         boot_id = await self._boot_id()
         await self._drained.wait()
         if self._transport is None:
+            return
+        assert self._head is not None
+        if refusal := self._acceptor.site.admit(self._head, IPv4Address(self._client), boot_id):
+            self._end_with(refusal)
             return
         fd = self._transport.get_extra_info("socket").fileno()
         if self._acceptor.bulk.hand_over(fd, bytes(self._data), boot_id=boot_id, client=self._client):

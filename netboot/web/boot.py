@@ -26,7 +26,8 @@ from netboot.boot.plan import BootPlan, Images, NoBoot, decide
 from netboot.boot.sealing import Recipient, recipient, seal
 from netboot.boot.seed import seed_cpio
 from netboot.boot.session import Asker
-from netboot.boot.stall import DISK, last_step
+from netboot.boot.stall import DISK, QUEUED, last_step
+from netboot.boot.storm import Storm, Wait
 from netboot.errors import (
     ClusterError,
     ClusterUnavailable,
@@ -89,6 +90,7 @@ class BootHttp:
         clock: Callable[[], float],
         boot_port: int,
         limits: Limits | None = None,
+        storm: Storm | None = None,
         rng: random.Random | None = None,
         ca: str = "",
     ) -> None:
@@ -105,6 +107,7 @@ class BootHttp:
         self._clock = clock
         self._boot_port = boot_port
         self._rng = rng or random.Random()
+        self._storm = storm
         self._ca = ca
         self._assigned: OrderedDict[str, Assignment] = OrderedDict()  # a claimed boot keeps it over a reload
         self._log_lines: OrderedDict[str, int] = OrderedDict()
@@ -150,6 +153,28 @@ class BootHttp:
         """The boot of the machine that this address is leased to."""
         lease = await self._store.lease_at(client)
         return lease.boot_id if lease else None
+
+    def admit(self, head: Head, client: IPv4Address, boot_id: str | None) -> Response | None:
+        """Downloads of `/images` wait for their turn where `server.storm` limits them; nothing else does."""
+        if head.method != "GET" or not head.path.startswith("/images/"):
+            return None
+        step = (
+            "squashfs" if head.path.endswith("/root.squashfs") else None
+        )  # the script waited for the others
+        wait = self._queued(client, boot_id, step)
+        return _unavailable(str(wait), wait.seconds) if wait else None
+
+    def _queued(self, client: IPv4Address, boot_id: str | None, step: str | None) -> Wait | None:
+        """The machine's place in the queue, shown at this step of its boot; None where it may download."""
+        wait = self._storm.enter(str(client), self._clock()) if self._storm else None
+        if wait is not None:
+            self._journal.counters["downloads_queued"] += 1
+        boot = self._boots.get(boot_id) if boot_id else None
+        if boot is not None and step is not None:
+            shown = boot.step(step)
+            if wait is not None or (shown is not None and QUEUED in shown.detail):
+                self._boots.step(boot.id, step, detail=str(wait) if wait else "its turn to download came")
+        return wait
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; refusals are counted and told to the journal, not to the machine."""
@@ -223,7 +248,7 @@ class BootHttp:
             self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
             reason = "another machine answers at this address"
             return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
-        decision = decide(self._match(mac, lease.network), self._catalog)
+        decision = decide(self._match(mac, lease.network), self._catalog, self._inventory().mirrors)
         if isinstance(decision, NoBoot):
             if boot is not None and not boot.claimed:
                 self._boots.step(boot.id, "script", detail=decision.reason)
@@ -231,6 +256,9 @@ class BootHttp:
             return ipxe.no_boot_script(decision, base=base)
         if boot is None or boot.ended is not None or await self._store.claim_of(boot.id) is not None:
             return ipxe.wait_script("that boot is over, a new one begins", base=base, seconds=2, renew=True)
+        if wait := self._queued(request.client, boot.id, "script"):
+            remedy = "server.storm sets how many download at once"
+            return ipxe.wait_script(str(wait), base=base, remedy=remedy, seconds=wait.seconds, renew=True)
         self._planned(boot, decision, lease)
         key = boot_key(self._secret, boot.id)
         return ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address)
@@ -449,6 +477,11 @@ class BootHttp:
 
     def progress(self, progress: Progress) -> None:
         """A bulk worker's word on a download: a step of the boot that it belongs to."""
+        if self._storm is not None and progress.path.startswith("/images/"):
+            now = self._clock()
+            self._storm.progress(
+                progress.client, progress.path, progress.sent, progress.of, progress.done, now
+            )
         if progress.boot_id is None:
             return
         path = PurePosixPath(progress.path)
@@ -485,7 +518,7 @@ class BootHttp:
         network = self._inventory().networks.get(lease.network) if lease else None
         on_link = network is not None and network.interface is not None and client in network.subnet
         seen = self._neighbour(network, client) if on_link and network is not None else None
-        return Asker(client, lease, on_link, seen)
+        return Asker(client, lease, on_link, seen, observed=network is not None and network.proxy)
 
     def _candidates(self, lease: Lease) -> list[Boot]:
         """The boots that a key from this address may belong to: the lease's, then the machine's others."""

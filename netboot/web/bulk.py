@@ -30,6 +30,7 @@ from netboot.proc.helper import Line, last_resort, served
 from netboot.proc.messages import Message
 from netboot.tree import Opened, Served
 from netboot.web.http1 import MAX_HEAD, Head, MalformedHead, parse_head
+from netboot.web.pace import Pace
 from netboot.web.static import METHODS, Reply, open_path, refusal, respond
 
 CHUNK: Final = 2 << 20
@@ -41,6 +42,8 @@ IDLE_TIME: Final = 60.0
 STALL_TIME: Final = 120.0
 """Seconds that a download may stand still before its connection is closed."""
 TICK: Final = 0.5
+PACED: Final = 0.01
+"""Seconds that a download rests when the shared bandwidth is used up."""
 _REQUESTS_AT_ONCE: Final = 16  # pipelined requests answered before the next connection has its turn
 _ITEMS: Final = 100  # per message: they stay far below the message limit
 _INT: Final = struct.Struct("i")
@@ -66,8 +69,8 @@ class _Connection:
     acknowledged: int = 0
     warm: int = 0
     """The file is in the page cache up to here, or was brought there for us."""
-    cold: bool = False
-    """Threads fetch what comes next."""
+    resting: bool = False
+    """Threads fetch what comes next, or the bandwidth is used up."""
     path: str = ""
     keep: bool = True
     closing: bool = False
@@ -90,6 +93,8 @@ class Worker:
         self._epoll.register(self._warmer.fileno(), select.EPOLLIN)
         self._connections: dict[int, _Connection] = {}
         self._served: Served | None = None
+        self._pace = Pace()
+        self._paced: list[_Connection] = []  # rest until the bucket has filled a little
         self._limit = 0  # requests of one client address in a tick
         self._asked: Counter[str] = Counter()  # requests of each address in this tick
         self._closed: Counter[str] = Counter()  # connections that ended since we last told control
@@ -104,8 +109,12 @@ class Worker:
         next_tick = time.monotonic() + TICK
         while not (self._draining and not self._connections):
             timeout = 0.0 if self._ready_again else max(0.0, next_tick - time.monotonic())
+            timeout = min(timeout, PACED) if self._paced else timeout
             for fd, events in self._epoll.poll(timeout if self._connections or self._closed else TICK * 4):
                 self._event(fd, events)
+            paced, self._paced = self._paced, []
+            for connection in paced:
+                self._wake(connection)
             again, self._ready_again = self._ready_again, {}
             for connection in again.values():
                 self._advance(connection)
@@ -126,15 +135,19 @@ class Worker:
         if fd == self._line.fileno():
             self._hear()
         elif fd == self._warmer.fileno():
-            for warmed in self._warmer.done():
-                warmed.cold = False
-                if self._connections.get(warmed.sock.fileno()) is warmed:
-                    self._advance(warmed)
-        elif connection := self._connections.get(fd):
+            for connection in self._warmer.done():
+                self._wake(connection)
+        elif found := self._connections.get(fd):
             if events & (select.EPOLLHUP | select.EPOLLERR):
-                self._close(connection)
+                self._close(found)
             else:
-                self._advance(connection)
+                self._advance(found)
+
+    def _wake(self, connection: _Connection) -> None:
+        """Go on with a connection that rested, if it is still there."""
+        connection.resting = False
+        if self._connections.get(connection.sock.fileno()) is connection:
+            self._advance(connection)
 
     def _hear(self) -> None:
         while (message := self._line.receive()) is not None:
@@ -151,6 +164,8 @@ class Worker:
         if message.op == "configure":
             self._served = served(message)
             self._limit = 1 + int(message.number("requests") * TICK)
+        elif message.op == "pace":
+            self._pace.set(message.number("rate"))
         elif message.op == "drain":
             self._drain()
 
@@ -279,7 +294,7 @@ class Worker:
         except BlockingIOError:
             complete = False
         if not complete:
-            self._want(connection, 0 if connection.cold else select.EPOLLOUT)
+            self._want(connection, 0 if connection.resting else select.EPOLLOUT)
             return False
         if not connection.keep or connection.closing:
             self._finish_close(connection)
@@ -293,8 +308,16 @@ class Worker:
             return True
         if connection.offset == connection.warm and not self._warmed(connection):
             return False
-        turn = connection.warm - connection.offset
-        sent = os.sendfile(connection.sock.fileno(), connection.opened.fd, connection.offset, turn)
+        turn = self._portion(connection)
+        if turn == 0:
+            connection.resting = True
+            self._paced.append(connection)
+            return False
+        sent = 0
+        try:
+            sent = os.sendfile(connection.sock.fileno(), connection.opened.fd, connection.offset, turn)
+        finally:
+            self._pace.give_back(turn - sent)
         if sent == 0:
             raise OSError(errno.EIO, "the file became shorter while it was sent")
         connection.offset += sent
@@ -304,6 +327,13 @@ class Worker:
         self._end_download(connection)
         return True
 
+    def _portion(self, connection: _Connection) -> int:
+        """Bytes that may be sent at this turn; images share a bandwidth where `server.storm` says so."""
+        turn = connection.warm - connection.offset
+        if not (self._pace.limited and connection.path.startswith("/images/")):
+            return turn
+        return self._pace.take(turn, time.monotonic())
+
     def _warmed(self, connection: _Connection) -> bool:
         """Whether the next turn's bytes can be sent now; else threads fetch them and the connection rests."""
         assert connection.opened is not None
@@ -312,7 +342,7 @@ class Worker:
         connection.warm = offset + length
         if is_cached(file, offset, length):
             return True
-        connection.cold = True
+        connection.resting = True
         self._warmer.warm(connection, file, offset, length)
         return False
 

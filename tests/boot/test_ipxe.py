@@ -97,6 +97,18 @@ def test_the_command_line(images_dir: Path) -> None:
     assert not any(" " in word for word in words)
 
 
+def test_mirrors_stand_on_the_command_line(images_dir: Path) -> None:
+    """The initrd asks them before us; without mirrors there is no such word."""
+    found = inventory()
+    mirrors = {"debian-12": ("http://10.0.0.3/images", "http://10.0.0.4:8080")}
+    decision = decide(found.assign(found.nodes[0]), Catalog(images_dir), mirrors)
+    assert isinstance(decision, BootPlan)
+    words = ipxe.kernel_arguments(decision, base=BASE, mac=MAC, address=ADDRESS)
+    assert "netboot.mirrors=http://10.0.0.3/images,http://10.0.0.4:8080" in words
+    plain = ipxe.kernel_arguments(plan(images_dir), base=BASE, mac=MAC, address=ADDRESS)
+    assert not any("mirrors" in word for word in plain)
+
+
 def test_a_network_without_gateway_leaves_the_field_empty(images_dir: Path) -> None:
     """`ip=` keeps its colons where there is no gateway."""
     found = plan(images_dir)

@@ -24,13 +24,13 @@ def test_a_value_that_says_what_happens_anyway_is_not_marked() -> None:
 def test_marked_keys_are_found_wherever_they_stand() -> None:
     """In lists, in maps by name, below others."""
     tree = {
-        "images": {"a": {"mirrors": ["http://a"]}},
+        "clusters": [{"node_actions": {"drain": True}}],
         "pools": [{}, {"nodes": [{"bmc": {"driver": "ipmi"}}], "priority": False}],
         "tags": {"t": {"mounts": 5}},
         "unknown": {"priority": 3},
     }
     assert [(path, key.path) for path, key in marked(tree, KEYS)] == [
-        (("images", "a", "mirrors"), "images.*.mirrors"),
+        (("clusters", 0, "node_actions", "drain"), "clusters.node_actions.drain"),
         (("pools", 1, "nodes", 0, "bmc"), "pools.nodes.bmc"),
         (("pools", 1, "priority"), "pools.priority"),
     ]

@@ -143,19 +143,19 @@ def test_yaml_has_no_traps() -> None:
 def test_the_warning_names_each_key_without_effect_once(tmp_path: Path) -> None:
     """A value that says what happens anyway is not worth a warning."""
     text = (
-        "server: {tftp: {single_port: false}, storm: {max_downloads: 5}}\n"
+        "server: {tftp: {single_port: false}, api: {tokens_file: /tokens}}\n"
         "networks:\n"
         "- {name: a, subnet: 10.1.0.0/24, interface: br0, mode: server,"
         " admit: {macs: [], vendors: []}, relays: []}\n"
-        "images:\n"
-        "  a: {mirrors: ['http://10.1.0.3/images']}\n"
-        "  b: {mirrors: ['http://10.1.0.3/images']}\n"
+        "clusters:\n"
+        "- {name: a, endpoint: 'a:1', node_actions: {drain: true}}\n"
+        "- {name: b, endpoint: 'b:1', node_actions: {drain: true}}\n"
     )
     (warning,) = said(tmp_path, text).warnings
     file = tmp_path / "f.yaml"
     assert warning == (
-        f"accepted, but without effect yet: images.*.mirrors ({file}:5, {file}:6),"
-        f" server.storm.max_downloads ({file}:1)"
+        f"accepted, but without effect yet: clusters.node_actions.drain ({file}:5, {file}:6),"
+        f" server.api.tokens_file ({file}:1)"
     )
 
 

@@ -219,15 +219,23 @@ def test_a_source_that_sends_too_much_is_refused(machine: Machine) -> None:
     assert "FETCHED" not in output and "more than" in output
 
 
-def test_a_mirror_takes_over(machine: Machine) -> None:
-    """Where the appliance sends nothing the mirrors are asked, in order."""
+def test_mirrors_spare_the_appliance(machine: Machine) -> None:
+    """Mirrors are asked first, in order, and the appliance not at all where one of them has the image."""
     with FakeAppliance() as appliance, FakeAppliance(SQUASHFS) as mirror:
-        appliance.before = lambda asked: Answer(404, b"gone") if asked.path.startswith("/images/") else None
         output = download(
             machine, appliance, mirrors=f"netboot.mirrors=http://127.0.0.1:9/images,{mirror.url}/images"
         )
         assert [asked.path for asked in mirror.asked] == [f"/images/x/{'a' * 64}/root.squashfs"]
+        assert not [asked for asked in appliance.asked if asked.path.startswith("/images/")]
     assert "FETCHED" in output
+
+
+def test_a_mirror_that_sends_something_else_is_found_out(machine: Machine) -> None:
+    """The checksum guards what mirrors send; the appliance has the last word."""
+    with FakeAppliance(SQUASHFS) as appliance, FakeAppliance(b"x" * len(SQUASHFS)) as mirror:
+        output = download(machine, appliance, mirrors=f"netboot.mirrors={mirror.url}/images")
+        assert [asked for asked in mirror.asked if asked.path.startswith("/images/")]
+    assert "checksum of what" in output and "FETCHED" in output
 
 
 def test_the_download_waits_when_the_appliance_is_full(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -84,6 +85,7 @@ async def house(
     helper: Account | None = None,
     grace: float = 5.0,
     requests: float = 1e6,
+    max_rate: float = math.inf,
 ) -> AsyncIterator[House]:
     """Run helpers and an accept point for the length of a test; everything ends with it."""
     sockets = [udp_socket()] if tftp else []
@@ -96,6 +98,7 @@ async def house(
         tftp_limits=limits,
         grace=grace,
         requests=requests,
+        max_rate=max_rate,
     )
     made = House(supervisor, served, tftp=sockets[0].getsockname() if sockets else None)
     supervisor.on_progress = made.progress.append

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from netboot.boot.key import boot_key
 from netboot.boot.session import CREDENTIALS
+from netboot.boot.storm import Storm
 from netboot.catalog import Catalog
 from netboot.errors import JoinWithheld
 from netboot.events import Boots, Journal
@@ -194,6 +195,7 @@ async def running(
     limits: Limits | None = None,
     method: str = "kubeadm",
     store: MemoryStore | None = None,
+    storm: Storm | None = None,
     **changes: object,
 ) -> AsyncIterator[World]:
     """A boot port that listens on a free port of 127.0.0.1."""
@@ -221,6 +223,7 @@ async def running(
         clock=clock,
         boot_port=80,
         limits=limits,
+        storm=storm,
     )
     world.__init__(http, store, boots, journal, bulk, join, found)  # type: ignore[misc]
     http.on_material.append(lambda boot, material: world.handed_out.append(boot.id))

@@ -228,7 +228,7 @@ async def test_a_cold_file_is_fetched_beside_the_loop(
         worker._adopt(Message("connection", {"client": "10.0.0.1"}, head, (client[1].detach(),)))
     assert clients[1][0].recv(4096).endswith(bytes(10))
     (connection,) = waiting
-    assert connection.cold and connection.offset == 0
+    assert connection.resting and connection.offset == 0
     for left in list(worker._connections.values()):
         worker._close(left)
     for sock in (ours, theirs, *(client for client, _ in clients)):
@@ -247,6 +247,28 @@ async def test_one_address_cannot_ask_without_end(tmp_path: Path) -> None:
         await asyncio.sleep(2 * bulk.TICK)
         assert (await client.ask("/files/a"))[0] == 200
         client.writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_image_downloads_share_a_bandwidth_and_files_do_not(tmp_path: Path) -> None:
+    """Two images come as slowly as the limit says, each with its share; a file beside them at once."""
+    served = make_served(tmp_path)
+    content = os.urandom(2 << 20)
+    generation = make_image(tmp_path / "images", {"vmlinuz": content})
+    (tmp_path / "files" / "big").write_bytes(content * 8)
+    async with house(served, max_rate=8.0 * (4 << 20)) as made:
+        clients = [Client(*await asyncio.open_connection(*made.http)) for _ in range(3)]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        path = f"/images/demo/{generation}/vmlinuz"
+        images = [asyncio.create_task(client.ask(path)) for client in clients[:2]]
+        assert len((await clients[2].ask("/files/big"))[2]) == 16 << 20
+        assert not any(task.done() for task in images)
+        assert [body == content for _, _, body in await asyncio.gather(*images)] == [True, True]
+        # 4 MiB at 4 MiB/s, less the bursts and what the first tick let through
+        assert loop.time() - began > 0.5
+        for client in clients:
+            client.writer.transport.abort()
         await asyncio.sleep(0)
 
 
