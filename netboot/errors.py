@@ -7,6 +7,7 @@ Who is at fault decides the branch: the operator, the network, a peer or the mac
     ├── StartError             `serve` cannot start: the reason and the remedy (exit status 2)
     ├── MalformedPacket        bytes from the network that are no message of their protocol
     ├── CaptureError           a file that is no capture, or a damaged one
+    ├── ProbeError             what kept a simulated client from booting
     ├── Refused                a machine or an operator asked for what it may not have
     │   └── TooLate            what it might have had a moment ago: no reason for alarm
     ├── ImageError             an image on disk that cannot be offered
@@ -49,6 +50,10 @@ class MalformedPacket(NetbootError):
 
 class CaptureError(NetbootError):
     """A capture file that cannot be read; the text says what it claims."""
+
+
+class ProbeError(NetbootError):
+    """A step of a simulated client that failed; the text says why."""
 
 
 class Refused(NetbootError):
