@@ -5,39 +5,21 @@ Names are those of IANA's registry (bootp-dhcp-parameters) in lower case with hy
 
 from __future__ import annotations
 
-import enum
 import functools
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from types import MappingProxyType
 
 from netboot.boot.quirks import RASPBERRY_PI
+from netboot.dhcp import option_values
+from netboot.dhcp.option_values import Type
 from netboot.dhcp.wire import Packet, encode_option
 from netboot.errors import MalformedPacket
 from netboot.model.inventory import OptionValue
 from netboot.model.machine import Client, Mac, Speaker
-
-
-class Type(enum.Enum):
-    """What an operator writes as an option's value."""
-
-    ADDRESS = "an IPv4 address"
-    ADDRESSES = "a list of IPv4 addresses"
-    PAIRS = "a list of IPv4 addresses of even length"
-    U8 = "a number from 0 to 255"
-    U16 = "a number from 0 to 65535"
-    U16S = "a list of numbers from 0 to 65535"
-    U32 = "a number from 0 to 4294967295"
-    I32 = "a number from -2147483648 to 2147483647"
-    BOOL = "true or false"
-    TEXT = "a text"
-    DOMAINS = "a list of domain names"
-    ROUTES = "a list of routes like `10.0.0.0/8 via 10.1.0.1`"
-    FLAG = "an empty text"
-    RAW = 'bytes as "hex:..."'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +30,37 @@ class Option:
     name: str
     type: Type
     aliases: tuple[str, ...] = ()
+    among: range | tuple[int, ...] | None = None
+    """The numbers that its RFC allows, where these are fewer than its type has."""
+
+    @property
+    def wanted(self) -> str:
+        """What an operator is to write."""
+        if isinstance(self.among, range):
+            several = "a list of numbers" if self.type is Type.U16S else "a number"
+            return f"{several} from {self.among[0]} to {self.among[-1]}"
+        if self.among:
+            return f"one of {', '.join(map(str, self.among))}"
+        return self.type.value
+
+    def encode(self, value: OptionValue) -> bytes:
+        """The octets of an operator's value. Raises ValueError, OverflowError or UnicodeError."""
+        raw = option_values.encode(self.type, value)
+        if self.among is not None and any(n not in self.among for n in option_values.numbers(value)):
+            raise ValueError("its RFC does not allow that number")
+        return raw
 
 
-def _row(code: int, name: str, kind: Type, *aliases: str) -> Option:
-    return Option(code, name, kind, aliases)
+def _row(
+    code: int, name: str, kind: Type, *aliases: str, among: range | tuple[int, ...] | None = None
+) -> Option:
+    return Option(code, name, kind, aliases, among)
 
 
 _T = Type
 
 TABLE: tuple[Option, ...] = (
-    _row(1, "subnet-mask", _T.ADDRESS),
+    _row(1, "subnet-mask", _T.MASK),
     _row(2, "time-offset", _T.I32),
     _row(3, "router", _T.ADDRESSES, "routers"),
     _row(4, "time-server", _T.ADDRESSES, "time-servers"),
@@ -77,12 +80,12 @@ TABLE: tuple[Option, ...] = (
     _row(18, "extension-file", _T.TEXT, "extensions-path"),
     _row(19, "forward-on-off", _T.BOOL, "ip-forwarding"),
     _row(20, "srcrte-on-off", _T.BOOL, "non-local-source-routing"),
-    _row(21, "policy-filter", _T.PAIRS),
-    _row(22, "max-dg-assembly", _T.U16, "max-dgram-reassembly"),
-    _row(23, "default-ip-ttl", _T.U8),
+    _row(21, "policy-filter", _T.FILTERS),
+    _row(22, "max-dg-assembly", _T.U16, "max-dgram-reassembly", among=range(576, 65536)),
+    _row(23, "default-ip-ttl", _T.U8, among=range(1, 256)),
     _row(24, "mtu-timeout", _T.U32, "path-mtu-aging-timeout"),
-    _row(25, "mtu-plateau", _T.U16S, "path-mtu-plateau-table"),
-    _row(26, "mtu-interface", _T.U16, "interface-mtu"),
+    _row(25, "mtu-plateau", _T.U16S, "path-mtu-plateau-table", among=range(68, 65536)),
+    _row(26, "mtu-interface", _T.U16, "interface-mtu", among=range(68, 65536)),
     _row(27, "mtu-subnet", _T.BOOL, "all-subnets-local"),
     _row(28, "broadcast-address", _T.ADDRESS),
     _row(29, "mask-discovery", _T.BOOL, "perform-mask-discovery"),
@@ -93,7 +96,7 @@ TABLE: tuple[Option, ...] = (
     _row(34, "trailers", _T.BOOL, "trailer-encapsulation"),
     _row(35, "arp-timeout", _T.U32, "arp-cache-timeout"),
     _row(36, "ethernet", _T.BOOL, "ieee802-3-encapsulation"),
-    _row(37, "default-tcp-ttl", _T.U8),
+    _row(37, "default-tcp-ttl", _T.U8, among=range(1, 256)),
     _row(38, "keepalive-time", _T.U32, "tcp-keepalive-interval"),
     _row(39, "keepalive-data", _T.BOOL, "tcp-keepalive-garbage"),
     _row(40, "nis-domain", _T.TEXT),
@@ -102,7 +105,7 @@ TABLE: tuple[Option, ...] = (
     _row(43, "vendor-specific", _T.RAW, "vendor-encapsulated-options"),
     _row(44, "netbios-name-srv", _T.ADDRESSES, "netbios-name-servers"),
     _row(45, "netbios-dist-srv", _T.ADDRESSES, "netbios-dd-server"),
-    _row(46, "netbios-node-type", _T.U8),
+    _row(46, "netbios-node-type", _T.U8, among=(1, 2, 4, 8)),
     _row(47, "netbios-scope", _T.TEXT),
     _row(48, "x-window-font", _T.ADDRESSES, "font-servers"),
     _row(49, "x-window-manager", _T.ADDRESSES, "x-display-manager"),
@@ -134,8 +137,8 @@ TABLE: tuple[Option, ...] = (
     _row(75, "streettalk-server", _T.ADDRESSES),
     _row(76, "stda-server", _T.ADDRESSES, "streettalk-directory-assistance-server"),
     _row(77, "user-class", _T.RAW),
-    _row(78, "directory-agent", _T.RAW, "slp-directory-agent"),
-    _row(79, "service-scope", _T.RAW, "slp-service-scope"),
+    _row(78, "directory-agent", _T.AGENTS, "slp-directory-agent"),
+    _row(79, "service-scope", _T.SCOPE, "slp-service-scope"),
     _row(80, "rapid-commit", _T.FLAG),
     _row(81, "client-fqdn", _T.RAW, "fqdn"),
     _row(82, "relay-agent-information", _T.RAW, "dhcp-agent-options"),
@@ -161,28 +164,28 @@ TABLE: tuple[Option, ...] = (
     _row(112, "netinfo-address", _T.ADDRESSES, "netinfo-server-address"),
     _row(113, "netinfo-tag", _T.TEXT, "netinfo-server-tag"),
     _row(114, "dhcp-captive-portal", _T.TEXT, "v4-captive-portal"),
-    _row(116, "auto-config", _T.U8),
+    _row(116, "auto-config", _T.U8, among=(0, 1)),
     _row(117, "name-service-search", _T.U16S),
     _row(118, "subnet-selection-option", _T.ADDRESS, "subnet-selection"),
-    _row(119, "domain-search", _T.DOMAINS),
-    _row(120, "sip-servers-dhcp-option", _T.RAW),
+    _row(119, "domain-search", _T.SEARCH_LIST),
+    _row(120, "sip-servers-dhcp-option", _T.DOMAINS_OR_ADDRESSES, "sip-servers"),
     _row(121, "classless-static-route-option", _T.ROUTES, "classless-static-route"),
     _row(122, "ccc", _T.RAW),
     _row(123, "geoconf-option", _T.RAW),
-    _row(124, "v-i-vendor-class", _T.RAW, "vivco-suboptions"),
-    _row(125, "v-i-vendor-specific-information", _T.RAW, "vivso-suboptions"),
+    _row(124, "v-i-vendor-class", _T.ENTERPRISES, "vivco-suboptions"),
+    _row(125, "v-i-vendor-specific-information", _T.ENTERPRISES, "vivso-suboptions"),
     _row(136, "option-pana-agent", _T.ADDRESSES, "pana-agent"),
-    _row(137, "option-v4-lost", _T.DOMAINS, "v4-lost"),
+    _row(137, "option-v4-lost", _T.DOMAIN, "v4-lost"),
     _row(138, "option-capwap-ac-v4", _T.ADDRESSES, "capwap-ac-v4"),
     _row(139, "option-ipv4-address-mos", _T.RAW),
     _row(140, "option-ipv4-fqdn-mos", _T.RAW),
     _row(141, "sip-ua-configuration-service-domains", _T.DOMAINS, "sip-ua-cs-domains"),
     _row(142, "option-ipv4-address-andsf", _T.ADDRESSES),
-    _row(143, "option-v4-sztp-redirect", _T.RAW, "v4-sztp-redirect"),
+    _row(143, "option-v4-sztp-redirect", _T.URIS, "v4-sztp-redirect"),
     _row(144, "geoloc", _T.RAW),
     _row(145, "forcerenew-nonce-capable", _T.RAW),
     _row(146, "rdnss-selection", _T.RAW),
-    _row(147, "option-v4-dots-ri", _T.DOMAINS),
+    _row(147, "option-v4-dots-ri", _T.DOMAIN),
     _row(148, "option-v4-dots-address", _T.ADDRESSES),
     _row(150, "tftp-server-address", _T.ADDRESSES),
     _row(151, "status-code", _T.RAW),
@@ -192,7 +195,7 @@ TABLE: tuple[Option, ...] = (
     _row(155, "query-end-time", _T.U32),
     _row(156, "dhcp-state", _T.U8),
     _row(157, "data-source", _T.U8),
-    _row(158, "option-v4-pcp-server", _T.RAW),
+    _row(158, "option-v4-pcp-server", _T.COUNTED_ADDRESSES),
     _row(159, "option-v4-portparams", _T.RAW, "v4-portparams"),
     _row(161, "option-mud-url-v4", _T.TEXT),
     _row(162, "option-v4-dnr", _T.RAW, "v4-dnr"),
@@ -201,10 +204,12 @@ TABLE: tuple[Option, ...] = (
     _row(209, "configuration-file", _T.TEXT),
     _row(210, "path-prefix", _T.TEXT),
     _row(211, "reboot-time", _T.U32),
-    _row(212, "option-6rd", _T.RAW),
-    _row(213, "option-v4-access-domain", _T.DOMAINS, "v4-access-domain"),
+    _row(212, "option-6rd", _T.SIXRD, "6rd"),
+    _row(213, "option-v4-access-domain", _T.DOMAIN, "v4-access-domain"),
     _row(220, "subnet-allocation-option", _T.RAW),
     _row(221, "virtual-subnet-selection-vss-option", _T.RAW),
+    _row(249, "ms-classless-static-route", _T.ROUTES, "microsoft-classless-static-route"),
+    _row(252, "web-proxy-auto-discovery", _T.TEXT, "wpad"),
 )
 """Every option that an operator may write; codes without a row take text or "hex:..."."""
 
@@ -213,22 +218,25 @@ BY_NAME: Mapping[str, Option] = MappingProxyType(
     {name: option for option in TABLE for name in (*option.aliases, option.name)}
 )
 
-PROTOCOL_CODES = frozenset({50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 82})
+PROTOCOL_CODES = frozenset({12, 50, 51, 52, 53, 54, 55, 57, 58, 59, 61, 80, 82, 97, 118})
 """What the protocol computes: an operator's value for one of these has no effect."""
 
 BOOT_CODES = frozenset({43, 60, 66, 67})
 """What comes from the boot plan; only a node's own `options` may replace it."""
 
+LONGEST = 1200
+"""Octets of a value: a longer one fits into no client's largest message."""
+
 
 def code_of(key: int | str) -> int:
     """The code of an option written by number or name. Raises ValueError for any other key."""
-    if isinstance(key, str) and key.isascii() and key.isdigit():
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 5:
         key = int(key)
     if isinstance(key, int):
         if isinstance(key, bool) or not 0 < key < 255:
             raise ValueError(f"{key} is not the code of a DHCP option (1 to 254)")
         return key
-    option = BY_NAME.get(key.strip().lower())
+    option = BY_NAME.get(key.strip().lower().replace("_", "-"))
     if option is None:
         raise ValueError(f"{key!r} is not the name of a DHCP option; its number always works")
     return option.code
@@ -236,17 +244,29 @@ def code_of(key: int | str) -> int:
 
 def encode_value(code: int, value: OptionValue) -> bytes:
     """The bytes of an option from the value that the operator wrote. Raises ValueError with what it takes."""
+    raw = _encode_value(code, value)
+    if len(raw) > LONGEST:
+        raise ValueError(
+            f"option {code} has {len(raw)} octets, more than the {LONGEST} that fit into a message"
+        )
+    return raw
+
+
+def _encode_value(code: int, value: OptionValue) -> bytes:
     if isinstance(value, str) and value.startswith("hex:"):
-        return _hex(code, value[4:])
+        try:
+            return option_values.octets(value[4:])
+        except ValueError:
+            raise ValueError(f"option {code}: {value[4:]!r} is not a row of hexadecimal octets") from None
     option = BY_CODE.get(code)
     if option is None:
         if isinstance(value, str):
             return value.encode()
         raise ValueError(f'option {code} has no known type: write its bytes as "hex:..."')
     try:
-        return _ENCODERS[option.type](value)
+        return option.encode(value)
     except (ValueError, OverflowError, UnicodeError) as error:
-        wanted = f"option {code} ({option.name}) takes {option.type.value}"
+        wanted = f"option {code} ({option.name}) takes {option.wanted}"
         raise ValueError(f"{wanted}, not {value!r}: {error}") from None
 
 
@@ -254,131 +274,6 @@ def encode_value(code: int, value: OptionValue) -> bytes:
 def encoded(code: int, value: OptionValue) -> bytes:
     """A whole option from the operator's value; equal ones are shared in memory. Raises ValueError."""
     return encode_option(code, encode_value(code, value))
-
-
-def _hex(code: int, digits: str) -> bytes:
-    try:
-        return bytes.fromhex(digits.replace(":", ""))
-    except ValueError:
-        raise ValueError(f"option {code}: {digits!r} is not a row of hexadecimal octets") from None
-
-
-def _items(value: OptionValue) -> tuple[int | str, ...]:
-    if isinstance(value, tuple):
-        items = value
-    elif isinstance(value, str):
-        items = tuple(part for part in re.split(r"\s*,\s*", value.strip()) if part)
-    else:
-        items = (value,)
-    if not items:
-        raise ValueError("it is empty")
-    return items
-
-
-def _address(value: OptionValue) -> bytes:
-    if not isinstance(value, str):
-        raise ValueError("it is no text like 10.0.0.1")
-    return IPv4Address(value.strip()).packed
-
-
-def _addresses(value: OptionValue) -> bytes:
-    return b"".join(_address(item) for item in _items(value))
-
-
-def _pairs(value: OptionValue) -> bytes:
-    raw = _addresses(value)
-    if len(raw) % 8:
-        raise ValueError("an address is missing its partner")
-    return raw
-
-
-def _number(value: OptionValue) -> int:
-    if isinstance(value, tuple):
-        raise ValueError("it is a list")
-    return int(value)
-
-
-def _integer(size: int, *, signed: bool = False) -> Callable[[OptionValue], bytes]:
-    return lambda value: _number(value).to_bytes(size, "big", signed=signed)
-
-
-def _u16s(value: OptionValue) -> bytes:
-    return b"".join(_number(item).to_bytes(2, "big") for item in _items(value))
-
-
-def _bool(value: OptionValue) -> bytes:
-    words = {"true": 1, "false": 0, "0": 0, "1": 1}
-    number = words.get(str(value).lower())
-    if number is None:
-        raise ValueError("it is neither")
-    return bytes([number])
-
-
-def _text(value: OptionValue) -> bytes:
-    if isinstance(value, tuple):
-        raise ValueError("it is a list")
-    raw = str(value).encode()
-    if not raw or b"\0" in raw:
-        raise ValueError("a text has at least one octet and no NUL")
-    return raw
-
-
-def _domains(value: OptionValue) -> bytes:
-    return b"".join(_domain(str(item)) for item in _items(value))
-
-
-def _domain(name: str) -> bytes:
-    """A domain name as labels with their lengths (RFC 1035 section 3.1), without compression."""
-    labels = [label.encode("ascii") for label in name.strip().rstrip(".").split(".")]
-    if not all(0 < len(label) < 64 for label in labels) or sum(map(len, labels)) + len(labels) > 254:
-        raise ValueError(f"{name!r} is not a domain name")
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
-
-
-_ROUTE = re.compile(r"(\S+?)\s*(?:\s+via\s+|\s+-\s+|\s+|->)\s*(\S+)")
-
-
-def _routes(value: OptionValue) -> bytes:
-    return b"".join(_route(str(item)) for item in _items(value))
-
-
-def _route(text: str) -> bytes:
-    """A classless route: prefix length, its significant octets, the router (RFC 3442)."""
-    match = _ROUTE.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a route")
-    network = IPv4Network(match[1] if match[1] != "default" else "0.0.0.0/0")
-    significant = (network.prefixlen + 7) // 8
-    packed = network.network_address.packed[:significant]
-    return bytes([network.prefixlen]) + packed + IPv4Address(match[2]).packed
-
-
-def _flag(value: OptionValue) -> bytes:
-    if value not in ("", True):
-        raise ValueError("it carries no value")
-    return b""
-
-
-def _raw(value: OptionValue) -> bytes:
-    raise ValueError('its structure is its own: write "hex:" and its octets')
-
-
-_ENCODERS: Mapping[Type, Callable[[OptionValue], bytes]] = {
-    Type.ADDRESS: _address,
-    Type.ADDRESSES: _addresses,
-    Type.PAIRS: _pairs,
-    Type.U8: _integer(1),
-    Type.U16: _integer(2),
-    Type.U16S: _u16s,
-    Type.U32: _integer(4),
-    Type.I32: _integer(4, signed=True),
-    Type.BOOL: _bool,
-    Type.TEXT: _text,
-    Type.DOMAINS: _domains,
-    Type.ROUTES: _routes,
-    Type.FLAG: _flag,
-    Type.RAW: _raw,
-}
 
 
 def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:

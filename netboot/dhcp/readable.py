@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
 
-from netboot.dhcp.options import BY_CODE, Type
+from netboot.dhcp.option_values import Type
+from netboot.dhcp.options import BY_CODE
 from netboot.dhcp.wire import Kind
 
 _SPECIAL_TEXT = frozenset({60, 77})
@@ -120,8 +121,10 @@ def _flag(raw: bytes) -> str | None:
 
 _READERS: Mapping[Type, Callable[[bytes], str | None]] = {
     Type.ADDRESS: _addresses,
+    Type.MASK: _addresses,
     Type.ADDRESSES: _addresses,
     Type.PAIRS: _addresses,
+    Type.FILTERS: _addresses,
     Type.U8: _number(1),
     Type.U16: _number(2),
     Type.U16S: _u16s,
@@ -129,7 +132,9 @@ _READERS: Mapping[Type, Callable[[bytes], str | None]] = {
     Type.I32: _number(4, signed=True),
     Type.BOOL: _bool,
     Type.TEXT: _text,
+    Type.DOMAIN: _domains,
     Type.DOMAINS: _domains,
+    Type.SEARCH_LIST: _domains,
     Type.ROUTES: _routes,
     Type.FLAG: _flag,
 }
