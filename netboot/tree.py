@@ -10,8 +10,9 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from netboot.errors import Refused
@@ -75,6 +76,11 @@ class Served:
             except FileNotFoundError:
                 continue
         raise FileNotFoundError(errno.ENOENT, "no such boot program")
+
+
+def files_among(directory: Path, names: Iterable[str]) -> frozenset[str]:
+    """Which of these names are files of a directory; none where it is not there."""
+    return frozenset(name for name in names if (directory / name).is_file())
 
 
 def is_image(parts: Sequence[str]) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from netboot.boot import ipxe
 from netboot.boot.firmware import NoProgram, first_stage
 from netboot.boot.plan import BootPlan, Images, decide
+from netboot.boot.quirks import BY_ID, HTTP, resolve
 from netboot.dhcp.admission import refusal
-from netboot.dhcp.options import BY_CODE
+from netboot.dhcp.options import BY_CODE, client_of
+from netboot.dhcp.wire import Op, Packet
 from netboot.model.inventory import INFINITE, Assignment, BootOverride, Inventory, Network, NoMatch
 from netboot.model.machine import Arch, Client, Mac, Speaker
 from netboot.model.settings import Settings
@@ -21,6 +24,7 @@ ARCHITECTURES = {
     "uefi-arm64": (Speaker.PXE, Arch.EFI_ARM64),
     "uefi-arm64-http": (Speaker.HTTP, Arch.EFI_ARM64_HTTP),
     "uefi-ia32": (Speaker.PXE, Arch.EFI_IA32),
+    "u-boot-arm64": (Speaker.PXE, Arch.UBOOT_ARM64),
     "ipxe": (Speaker.IPXE, Arch.EFI_X64),
 }
 """The names of `--arch`, and what such a machine says on the wire."""
@@ -28,17 +32,64 @@ ARCHITECTURES = {
 USUAL = ("bios", "uefi", "uefi-http", "ipxe")
 """What is shown where no architecture is asked for."""
 
+_CLASSES = {Speaker.PXE: "PXEClient", Speaker.HTTP: "HTTPClient", Speaker.IPXE: "PXEClient"}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the machine is taken to say: architectures by name, and what it would say otherwise of itself."""
+
+    architectures: Sequence[str] = ()
+    """Names of `ARCHITECTURES`; none: the usual ones, or what `vendor_class` says."""
+    vendor_class: str = ""
+    """Option 60 instead of the architecture's."""
+    user_class: str = ""
+    """Option 77 instead of the architecture's."""
+
+    def clients(self, mac: Mac) -> list[tuple[str, Client]]:
+        """What we would read from such packets, each under the name of its architecture."""
+        if self.vendor_class and not self.architectures:
+            return [("as told", self._client(mac, {}))]
+        return [(name, self._client(mac, _options(name))) for name in self.architectures or USUAL]
+
+    def _client(self, mac: Mac, options: dict[int, bytes]) -> Client:
+        if self.vendor_class:
+            options[60] = self.vendor_class.encode()
+        if self.user_class:
+            options[77] = self.user_class.encode()
+        return client_of(
+            Packet(Op.REQUEST, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, mac.packed(), b"", b"", options), None
+        )
+
+
+def _options(name: str) -> dict[int, bytes]:
+    """What such a machine says of itself: options 60 and 93, for iPXE 77, and 175 with the feature HTTP."""
+    speaker, arch = ARCHITECTURES[name]
+    options = {60: f"{_CLASSES[speaker]}:Arch:{arch:05}:UNDI:003000".encode(), 93: arch.to_bytes(2, "big")}
+    return options | ({77: b"iPXE", 175: bytes((HTTP, 1, 1))} if speaker is Speaker.IPXE else {})
+
+
 _UNKNOWN = IPv4Address("192.0.2.1")  # stands for an address that only the host knows (RFC 5737)
 _WIDTH = 14
 
 
 def explain(
-    inventory: Inventory, catalog: Images, mac: Mac, *, boot_port: int, architectures: Sequence[str] = USUAL
+    inventory: Inventory,
+    catalog: Images,
+    mac: Mac,
+    *,
+    boot_port: int,
+    said: Said = Said(),
+    provided: Container[str] = (),
 ) -> Iterator[str]:
-    """The lines for one machine: whose it is, then each step in order. Needs no network and no store."""
+    """The lines for one machine: whose it is, then each step in order. Needs no network and no store.
+
+    `provided`: the programs of `firmware.YOURS` that are in `files_dir`.
+    """
+    asks = _Asks(said.clients(mac), boot_port, provided)
     node = inventory.by_mac.get(mac)
     if node is not None:
-        yield from _machine(inventory.assign(node), catalog, mac, boot_port, architectures)
+        yield from _machine(inventory.assign(node), catalog, mac, asks)
         return
     caught = [n for n in inventory.networks.values() if isinstance(_in(inventory, mac, n), Assignment)]
     if not caught:
@@ -47,24 +98,31 @@ def explain(
         yield from _row("remedy", "declare it in a pool, or make one pool of its network the catch-all")
     for network in caught:
         if (assignment := _in(inventory, mac, network)) and isinstance(assignment, Assignment):
-            yield from _machine(assignment, catalog, mac, boot_port, architectures)
+            yield from _machine(assignment, catalog, mac, asks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """The clients whose answers are told, and what the daemon would know beside the inventory."""
+
+    clients: Sequence[tuple[str, Client]]
+    boot_port: int
+    provided: Container[str]
 
 
 def _in(inventory: Inventory, mac: Mac, network: Network) -> Assignment | NoMatch:
     return inventory.match(Client(mac), [network])
 
 
-def _machine(
-    assignment: Assignment, catalog: Images, mac: Mac, boot_port: int, architectures: Sequence[str]
-) -> Iterator[str]:
+def _machine(assignment: Assignment, catalog: Images, mac: Mac, asks: _Asks) -> Iterator[str]:
     server = assignment.network.address or _UNKNOWN
     lines = [
         f"{mac} is {assignment.name}: {assignment.reason}",
         *_row("belongs to", _belongs(assignment)),
-        *_door(assignment.network, mac, architectures),
+        *_door(assignment.network, asks),
         *(_beside_another(assignment) if assignment.network.proxy else _dhcp(assignment)),
-        *_programs(assignment, mac, server, boot_port, architectures),
-        *_boot(assignment, catalog, mac, ipxe.base_url(server, boot_port)),
+        *_programs(assignment, server, asks),
+        *_boot(assignment, catalog, mac, ipxe.base_url(server, asks.boot_port)),
     ]
     own = f"ADDRESS-OF-{assignment.network.interface or 'US'}"
     yield from (line.replace(str(_UNKNOWN), own) for line in lines)
@@ -77,14 +135,12 @@ def _belongs(assignment: Assignment) -> str:
     return f"cluster {assignment.cluster.name}, network {assignment.network.name}{names}"
 
 
-def _door(network: Network, mac: Mac, architectures: Sequence[str]) -> Iterator[str]:
+def _door(network: Network, asks: _Asks) -> Iterator[str]:
     """Who of it is let in, where the network does not answer everybody."""
     if network.admit is None:
         return
-    for name in architectures:
-        speaker, arch = ARCHITECTURES[name]
-        said = "HTTPClient" if speaker is Speaker.HTTP else "PXEClient"
-        why = refusal(network.admit, Client(mac, speaker, arch, vendor_class=said))
+    for name, client in asks.clients:
+        why = refusal(network.admit, client)
         yield from _row("admitted", f"{name}: {f'no answer at all, {why}' if why else 'yes'}")
 
 
@@ -108,18 +164,22 @@ def _dhcp(assignment: Assignment) -> Iterator[str]:
         yield from _row("option", f"{code} {name}: {shown}")
 
 
-def _programs(
-    assignment: Assignment, mac: Mac, server: IPv4Address, boot_port: int, architectures: Sequence[str]
-) -> Iterator[str]:
+def _programs(assignment: Assignment, server: IPv4Address, asks: _Asks) -> Iterator[str]:
+    """What each client loads first, and the quirks that its replies follow, each with its reason."""
     override = assignment.node.boot if assignment.node else BootOverride()
-    for name in architectures:
-        speaker, arch = ARCHITECTURES[name]
+    for name, client in asks.clients:
         stage = first_stage(
-            Client(mac, speaker, arch), address=server, boot_port=boot_port, override=override
+            client, address=server, boot_port=asks.boot_port, override=override, provided=asks.provided
         )
-        how = "over HTTP" if speaker is not Speaker.PXE else f"by TFTP from {server}"
-        text = stage.reason if isinstance(stage, NoProgram) else f"{stage.program} {how}"
+        if isinstance(stage, NoProgram):
+            text = stage.reason
+        elif "://" in stage.program:
+            text = f"{stage.program} over HTTP"
+        else:
+            text = f"{stage.program} by TFTP from {server}" if stage.program else stage.words
         yield from _row("program", f"{name}: {text}")
+        for quirk in resolve(client, override.quirks).applied:
+            yield from _row("quirk", f"{name}: {quirk}: {BY_ID[quirk.id].effect}")
 
 
 def _boot(assignment: Assignment, catalog: Images, mac: Mac, base: str) -> Iterator[str]:

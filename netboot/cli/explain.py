@@ -6,12 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from netboot.boot.explain import ARCHITECTURES, USUAL, explain
+from netboot.boot.explain import ARCHITECTURES, USUAL, Said, explain
+from netboot.boot.firmware import YOURS
 from netboot.catalog import Catalog
 from netboot.cli import Subparsers, add_config, config_paths, shadow
 from netboot.config import load
 from netboot.errors import CaptureError, StartError
 from netboot.model.machine import Mac
+from netboot.tree import files_among
 
 
 def register(verbs: Subparsers) -> None:
@@ -28,6 +30,8 @@ def register(verbs: Subparsers) -> None:
         choices=sorted(ARCHITECTURES),
         help=f"what its firmware is, several times if you like (default: {', '.join(USUAL)})",
     )
+    parser.add_argument("--vendor-class", default="", metavar="TEXT", help="what it says in option 60")
+    parser.add_argument("--user-class", default="", metavar="TEXT", help="what it says in option 77")
     parser.add_argument(
         "--pcap",
         metavar="FILE",
@@ -72,9 +76,13 @@ def _machine(args: argparse.Namespace) -> int:
             return 1
         mac = node.macs[0]
     catalog = Catalog(config.server.images_dir)
-    architectures = args.arch or USUAL
     for line in explain(
-        config.inventory, catalog, mac, boot_port=config.server.boot_port, architectures=architectures
+        config.inventory,
+        catalog,
+        mac,
+        boot_port=config.server.boot_port,
+        said=Said(args.arch or (), args.vendor_class, args.user_class),
+        provided=files_among(config.server.files_dir, YOURS.values()),
     ):
         print(line)
     return 0
