@@ -81,7 +81,7 @@ def _reply(
         options=_options(kind, request, profile, options, stage.quirks.effect),
     )
     where = _destination(request, client, sender)
-    return Reply(kind, payload, where, None, None, stage.words, stage.quirks.text)
+    return Reply(kind, payload, where, None, None, stage.words, stage.quirks.texts)
 
 
 def _destination(request: Packet, client: Client, sender: route.Unicast | None) -> route.Destination:

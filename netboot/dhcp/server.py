@@ -88,6 +88,7 @@ class _Site:
 
     inventory: Inventory
     ours: frozenset[int]
+    provided: frozenset[str]
     pools: dict[str, Addresses] = field(default_factory=dict)
     profiles: dict[tuple[object, ...], Profile | NoMatch] = field(default_factory=dict)
     groups: dict[tuple[int, IPv4Address], Group] = field(default_factory=dict)
@@ -112,6 +113,8 @@ class DhcpServer:
         """`ask` tells who uses an address before it is offered: `conflict.Prober.ask`."""
         self.on_boot: list[Callable[[Boot], None]] = []
         """Called with each boot that a DISCOVER opens."""
+        self.provided: Callable[[], frozenset[str]] = frozenset
+        """Which first-stage programs the operator has put into `files_dir`; asked once per snapshot."""
         self.allocation = Allocation(leases, boots, journal, ask)
         self.signs_of_life = self.allocation.signs_of_life
         self._door = Doorkeeper(leases, journal)
@@ -290,7 +293,8 @@ class DhcpServer:
         if self._site is None or self._site.inventory is not inventory:
             own = (a for port in self._ports for a in port.addresses)
             named = (n.address for n in inventory.networks.values() if n.address is not None)
-            self._site = _Site(inventory, frozenset(map(int, itertools.chain(own, named))))
+            ours = frozenset(map(int, itertools.chain(own, named)))
+            self._site = _Site(inventory, ours, self.provided())
         return self._site
 
     def _make_profile(self, site: _Site, client: Client, routed: int, port: Port) -> Profile | NoMatch:

@@ -201,6 +201,7 @@ class BootHttp:
             return await _only("GET", request, lambda r: self._seed(r, key))
         routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
             "/boot.ipxe": ("GET", self._boot_script),
+            "/boot.ipxe.0": ("GET", self._boot_script),  # dnsmasq's pxe-service appends a layer
             "/programs/autoexec.ipxe": ("GET", self._autoexec),
             "/ipxe": ("GET", self._script),
             "/boot/claim": ("POST", lambda r: self._claim(r, None)),
