@@ -20,7 +20,7 @@ from netboot.shadow.pcap import Frame
 ETHERNET = 1
 """The link type of what is heard."""
 
-_ETH_P_ALL = 3
+_ETH_P_ALL, _ETH_P_IP = 3, 0x0800
 _SO_ATTACH_FILTER, _SO_LOCK_FILTER = 26, 44
 _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _MOST = 65536
@@ -56,6 +56,25 @@ def dhcp_filter() -> bytes:
     return b"".join(_instruction(at, each, reject) for at, each in enumerate(program))
 
 
+def replies_filter() -> bytes:
+    """The kernel's filter: untagged IPv4, UDP, no further fragment, to DHCP's client port."""
+    program: list[_Instruction] = [
+        (_LD_BYTE, 0, 0, _VLAN_PRESENT),
+        (_EQUAL, 0, -1, 0),
+        (_LD_BYTE, 0, 0, 23),
+        (_EQUAL, 0, -1, socket.IPPROTO_UDP),
+        (_LD_HALF, 0, 0, 20),
+        (_ANY_BIT, -1, 0, 0x1FFF),
+        (_LDX_HEADER, 0, 0, 14),
+        (_LD_HALF_INDEXED, 0, 0, 16),
+        (_EQUAL, 1, 0, 68),
+        (_RETURN, 0, 0, 0),
+        (_RETURN, 0, 0, _MOST),
+    ]
+    reject = len(program) - 2
+    return b"".join(_instruction(at, each, reject) for at, each in enumerate(program))
+
+
 def _instruction(at: int, instruction: _Instruction, reject: int) -> bytes:
     """One instruction: a jump to -1 goes to the end that rejects, one to -2 to the end that takes."""
     code, true, false, value = instruction
@@ -64,14 +83,16 @@ def _instruction(at: int, instruction: _Instruction, reject: int) -> bytes:
 
 
 class Ear:
-    """Hears the DHCP frames of one interface."""
+    """Hears the DHCP frames of one interface; only what others reply to clients where `replies` is True."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, replies: bool = False) -> None:
         """Raises StartError where there is no such interface, or no right to listen."""
         interface(name)
         self.name = name
+        # a socket for one protocol is not shown what this host sends
+        code, protocol = (replies_filter(), _ETH_P_IP) if replies else (dhcp_filter(), _ETH_P_ALL)
         try:
-            self._socket = _listening(name)
+            self._socket = _listening(name, code, protocol)
         except PermissionError:
             raise StartError(
                 f"listening on {name} takes the capability CAP_NET_RAW",
@@ -103,18 +124,17 @@ class Ear:
         self._socket.close()
 
 
-def _listening(name: str) -> socket.socket:
+def _listening(name: str, code: bytes, protocol: int) -> socket.socket:
     """The socket, filtered before it is bound: nothing else is ever in its queue."""
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     ear = socket.socket(socket.AF_PACKET, kind, 0)
     try:
-        code = dhcp_filter()
         buffer = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("@HP", len(code) // 8, ctypes.addressof(buffer))
         ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
         ear.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
         ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        ear.bind((name, _ETH_P_ALL))
+        ear.bind((name, protocol))
     except BaseException:
         ear.close()
         raise

@@ -24,6 +24,7 @@ from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
 from netboot.dhcp.proxying import Observed
 from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
+from netboot.dhcp.watching import Watch
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
@@ -31,6 +32,7 @@ from netboot.model.boot import Boot
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.lease import Usage
 from netboot.model.machine import Client, Mac, Speaker
+from netboot.shadow.pcap import Frame
 from netboot.store import LeaseStore
 
 Work = Coroutine[asyncio.Future[Any], None, None]
@@ -82,6 +84,20 @@ class Port(Protocol):
         """Send to the link."""
 
 
+class Ear(Protocol):
+    """What the server needs to hear other servers' replies; `link.Ear` is one."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name."""
+
+    def fileno(self) -> int:
+        """The socket that becomes readable."""
+
+    def hear(self, most: int) -> Iterator[Frame]:
+        """Frames that wait."""
+
+
 @dataclass(slots=True)
 class _Site:
     """One snapshot of the inventory and what was made of it; a reload makes another."""
@@ -117,6 +133,8 @@ class DhcpServer:
         """Which first-stage programs the operator has put into `files_dir`; asked once per snapshot."""
         self.allocation = Allocation(leases, boots, journal, ask)
         self.signs_of_life = self.allocation.signs_of_life
+        self.watch = Watch(inventory, journal, clock)
+        """Which other DHCP servers are there."""
         self._door = Doorkeeper(leases, journal)
         self._observed = Observed(leases, boots, journal)
         self._inventory = inventory
@@ -130,19 +148,28 @@ class DhcpServer:
         self._boot_servers: tuple[Port, ...] = ()
         self._waiting: set[Work] = set()
 
-    async def run(self, endpoints: Sequence[Port], boot_servers: Sequence[Port] = ()) -> None:
-        """Answer until cancelled; `boot_servers` are the endpoints of port 4011 at the start."""
+    async def run(
+        self, endpoints: Sequence[Port], boot_servers: Sequence[Port] = (), ears: Sequence[Ear] = ()
+    ) -> None:
+        """Answer until cancelled; `boot_servers` are the endpoints of port 4011 at the start.
+
+        `ears` hear what other servers reply.
+        """
         loop = asyncio.get_running_loop()
         self._ports = tuple(endpoints)
         self._site = None
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain, endpoint)
+        for ear in ears:
+            loop.add_reader(ear.fileno(), self._hear, ear)
         self.serve_boot(boot_servers)
         try:
             await loop.create_future()
         finally:
             for endpoint in endpoints:
                 loop.remove_reader(endpoint.fileno())
+            for ear in ears:
+                loop.remove_reader(ear.fileno())
             self.serve_boot(())
             while self._waiting:
                 self._waiting.pop().close()
@@ -166,6 +193,10 @@ class DhcpServer:
         for data, source, own_port in port.receive_from(BATCH):
             if len(self._waiting) < IN_FLIGHT:
                 self._start(self.handle(data, source, port, Unicast(source, own_port)))
+
+    def _hear(self, ear: Ear) -> None:
+        for frame in ear.hear(BATCH):
+            self.watch.hear(frame, self._present_site().ours)
 
     def _start(self, work: Work) -> None:
         self._waiting.add(work)
@@ -220,6 +251,8 @@ class DhcpServer:
         if 82 in packet.options and not packet.giaddr:
             raise MalformedPacket("relay agent information (option 82) without a relay agent")
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
+        if kind is Kind.REQUEST and 54 in packet.options:
+            self.watch.chosen(packet, client, port.name, self._present_site().ours)
         profile = self._profile(packet, kind, client, port)
         if isinstance(profile, NoMatch):
             relay = f" through the relay agent {client.giaddr}" if client.giaddr else ""
