@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import pairwise
-from uuid import UUID
 
 from netboot.config import schema
 from netboot.config.keys import NotYet, RawPath, marked
 from netboot.config.problems import Place, Problem, shown
 from netboot.config.reading import Source
 from netboot.model.inventory import AddressRange, Node
-from netboot.model.machine import smbios_uuid
+from netboot.model.machine import other_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,7 @@ def warnings(facts: Facts, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> Ite
         yield "no network is declared: nothing will be served; write one under networks"
     yield from _in_proxy_mode(facts)
     yield from _shut_out(facts)
+    yield from _unbelieved(facts)
     if without_effect := _later(facts.source, rows):
         yield without_effect
 
@@ -115,6 +115,21 @@ def _shut_out(facts: Facts) -> Iterator[str]:
     for name, nodes in shut.items():
         what = f"networks[{name}].admit: {_few(nodes)} of its pools are declared and never answered"
         yield f"{what}; add their MACs to admit.macs"
+
+
+def _unbelieved(facts: Facts) -> Iterator[str]:
+    """Nodes known by their place at a relay agent, in networks that believe none."""
+    networks = {n.name: n for n in facts.root.networks}
+    pools = {p.name: p.network for p in facts.root.pools}
+    idle: dict[str, list[str]] = {}
+    for declared in facts.nodes:
+        node = declared.node
+        network = networks.get(pools.get(node.pool) or "")
+        if network and not network.relays and (node.circuit_id or node.remote_id):
+            idle.setdefault(network.name, []).append(node.name)
+    for name, nodes in idle.items():
+        what = f"networks[{name}]: no relays are listed, so that circuit_id and remote_id identify nobody"
+        yield f"{what} ({_few(nodes)}); list the relay agents whose option 82 you trust under relays"
 
 
 def _later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> str | None:
@@ -310,9 +325,19 @@ def _pools(facts: Facts) -> Iterator[Problem]:
 
 def _catch_alls(facts: Facts) -> Iterator[Problem]:
     first: dict[str, str] = {}
+    templates: dict[str, str] = {}
     for index, pool in enumerate(facts.root.pools):
         if not pool.catch_all or pool.network is None:
             continue
+        for other in templates:
+            if other != pool.node_name and _collide(other, pool.node_name):
+                what = (
+                    f"{pool.node_name} and {other} of pool {templates[other]} can make one name of two MACs"
+                )
+                yield facts.problem(
+                    ("pools", index, "node_name"), what, "write both alike, or with different beginnings"
+                )
+        templates.setdefault(pool.node_name, pool.name)
         at: RawPath = ("pools", index, "catch_all")
         if pool.network in first:
             what = f"network {pool.network} has the catch-all pool {first[pool.network]} already"
@@ -321,6 +346,17 @@ def _catch_alls(facts: Facts) -> Iterator[Problem]:
         if _leases_nothing(facts, pool.network):
             what = f"network {pool.network} has no range: unknown machines would get no address"
             yield facts.problem(at, what, f"give network {pool.network} a range")
+
+
+def _collide(one: str, other: str) -> bool:
+    """Whether two patterns of names can make the same name of different MACs."""
+    slots = [pattern.replace("{mac}", "\0" * 12) for pattern in (one, other)]
+    both = list(zip(*slots, strict=False))
+    fits = all(a == b or (a == "\0" and b in _HEX) or (b == "\0" and a in _HEX) for a, b in both)
+    return len(slots[0]) == len(slots[1]) and fits
+
+
+_HEX = frozenset("0123456789abcdef")
 
 
 def _leases_nothing(facts: Facts, name: str) -> bool:
@@ -353,6 +389,7 @@ def _node_references(facts: Facts) -> Iterator[Problem]:
 def _identities(facts: Facts) -> Iterator[Problem]:
     """Names, MACs, addresses and further identities that two nodes claim."""
     seen: dict[tuple[str, object], Declared] = {}
+    pools = {p.name: p for p in facts.root.pools}
     for declared in facts.nodes:
         node = declared.node
         claims: list[tuple[str, object]] = [("the name", node.name), *(("the MAC", mac) for mac in node.macs)]
@@ -360,7 +397,11 @@ def _identities(facts: Facts) -> Iterator[Problem]:
             claims.append(("the address", node.address))
         if node.uuid:
             claims.append(("the UUID", _either_order(node.uuid)))
-        claims += [(word, value) for word, value in _further(node) if value is not None]
+        if node.client_id:
+            claims.append(("the client_id", node.client_id))
+        if node.circuit_id or node.remote_id:
+            network = pools[node.pool].network if node.pool in pools else None
+            claims.append(("the place", (network, node.circuit_id, node.remote_id)))
         for claim in claims:
             other = seen.setdefault(claim, declared)
             if other is not declared:
@@ -371,24 +412,19 @@ def _identities(facts: Facts) -> Iterator[Problem]:
 
 def _either_order(text: str) -> str:
     """One text for a UUID and for the same one with its first fields in the other byte order."""
-    value = UUID(text)
-    return str(min(value, smbios_uuid(value)))
-
-
-def _further(node: Node) -> tuple[tuple[str, bytes | None], ...]:
-    return (
-        ("the client_id", node.client_id),
-        ("the circuit_id", node.circuit_id),
-        ("the remote_id", node.remote_id),
-    )
+    return min(text, other_order(text))
 
 
 def _twice(declared: Declared, other: Declared, claim: tuple[str, object]) -> Problem:
     word, value = claim
+    node = declared.node
     if isinstance(value, bytes):
         value = f"hex:{value.hex()}"
     if word == "the UUID":
-        value = declared.node.uuid
+        value = node.uuid
+    if word == "the place":
+        both = (("circuit_id", node.circuit_id), ("remote_id", node.remote_id))
+        word, value = "the", " and ".join(f"{key} hex:{raw.hex()}" for key, raw in both if raw)
     if word == "the name":
         return declared.problem(
             f"the name {value} stands at {other.place} too", "give each node its own name"

@@ -2,7 +2,7 @@
 
 `*.csv`: a head line with key names, lists separated by blanks, dots for nested keys (`boot.program`,
 `options.ntp-servers`, `settings.labels.rack`). `*.jsonl`: one node per line, with the operator's keys.
-Plain lines (name, MACs, address, tags, image) are read without the schema, ten times as fast; both ways
+Plain lines (name, identities, address, tags, image) are read without the schema, ten times as fast; both ways
 use the same readers of single values and say the same of a bad one.
 """
 
@@ -25,7 +25,9 @@ from netboot.model.inventory import Node
 
 MAX_BYTES = 256 << 20
 MAX_COLUMNS = 200
-_PLAIN = frozenset({"name", "macs", "address", "tags", "image"})
+_PLAIN = frozenset(
+    {"name", "macs", "address", "tags", "image", "uuid", "client_id", "circuit_id", "remote_id"}
+)
 _LISTS = frozenset(
     {"macs", "tags", "boot.quirks", "settings.modules", "settings.kernel_parameters", "settings.taints"}
 )
@@ -111,9 +113,18 @@ def _plain(entry: Mapping[str, object], pool: str) -> Node | None:
             address=None if address is None else values.ipv4(address),
             tags=tuple(map(values.name, tags)),
             image=None if image is None else values.image(image),
+            uuid=None if (uuid := entry.get("uuid")) is None else values.uuid(uuid),
+            client_id=_octets(entry, "client_id"),
+            circuit_id=_octets(entry, "circuit_id"),
+            remote_id=_octets(entry, "remote_id"),
         )
     except ValueError:
         return None
+
+
+def _octets(entry: Mapping[str, object], key: str) -> bytes | None:
+    value = entry.get(key)
+    return None if value is None else values.octets(value)
 
 
 _Entries = Iterator[tuple[int, Mapping[str, object] | Problem]]

@@ -162,7 +162,7 @@ class Network(Entry):
     name: Name
     subnet: Annotated[IPv4Network, _P(values.subnet)]
     interface: Annotated[str | None, _P(values.interface)] = None
-    relayed: Annotated[Flag, Later((False,))] = False
+    relayed: Flag = False
     mode: Annotated[str, _P(values.choice("server", "proxy"))] = "server"
     address: Address | None = None
     range: Annotated[tuple[AddressRange, ...], _P(values.ranges)] = ()
@@ -173,7 +173,7 @@ class Network(Entry):
     gateway: Address | None = None
     dns: tuple[Address, ...] = ()
     domain: Domain | None = None
-    relays: Annotated[tuple[Address, ...], Later()] = ()
+    relays: tuple[Address, ...] = ()
     admit: Admit = Admit()
     limits: Limits = Limits()
     options: Annotated[Options, _OPTIONS] = _NONE
@@ -347,10 +347,10 @@ class Node(Entry):
     address: Address | None = None
     tags: tuple[Name, ...] = ()
     image: ImageName | None = None
-    uuid: Annotated[str | None, _P(values.uuid), Later()] = None
-    client_id: Annotated[Octets | None, Later()] = None
-    circuit_id: Annotated[Octets | None, Later()] = None
-    remote_id: Annotated[Octets | None, Later()] = None
+    uuid: Annotated[str | None, _P(values.uuid)] = None
+    client_id: Octets | None = None
+    circuit_id: Octets | None = None
+    remote_id: Octets | None = None
     options: Annotated[Options, _P(lambda value: node_values.dhcp_options(value, boot=True))] = _NONE
     boot: Boot = Boot()
     settings: Settings = Settings()

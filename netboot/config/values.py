@@ -347,10 +347,8 @@ def uuid(value: object) -> str:
 def octets(value: object) -> bytes:
     """Bytes: a text as it stands, or `hex:...`."""
     plain = line(value)
-    if not plain.startswith("hex:"):
-        return plain.encode()
     try:
-        raw = bytes.fromhex(plain[4:].replace(":", ""))
+        raw = bytes.fromhex(plain[4:].replace(":", "")) if plain.startswith("hex:") else plain.encode()
     except ValueError:
         raise Bad(
             f"{shown(plain)} is not hexadecimal", 'write pairs of hex digits, like "hex:0a0b0c"'
