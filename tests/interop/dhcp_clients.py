@@ -171,7 +171,7 @@ class Dhcpcd(Program):
 
 
 class Networkd(Program):
-    """systemd-networkd without systemd: its folders in memory, /sys read-only, so that it waits for no udev."""
+    """systemd-networkd without systemd: folders in memory, /sys read-only, so that it waits for no udev."""
 
     BINARY = "/lib/systemd/systemd-networkd"
 

@@ -121,12 +121,14 @@ def deaf_to(host: Host, namespace: str, card: str) -> None:
     """Let a machine hear nothing from one card, so that no probe from there finds it."""
     mac = re.search(r"link/ether (\S+)", run("ip", "-n", namespace, "link", "show", card))
     assert mac
-    rules = "add table netdev deaf; add chain netdev deaf in { type filter hook ingress device eth0 priority 0; };"
-    host.run("nft", f"{rules} add rule netdev deaf in ether saddr {mac[1]} drop", check=True)
+    chain = "add chain netdev deaf in { type filter hook ingress device eth0 priority 0; };"
+    host.run(
+        "nft", f"add table netdev deaf; {chain} add rule netdev deaf in ether saddr {mac[1]} drop", check=True
+    )
 
 
 def test_a_squatter_on_a_reservation_is_reported_and_benches_nothing(site: DhcpSite) -> None:
-    """The declared machine declines, we say who was in the way, and offer its own address as soon as it asks."""
+    """The declared machine declines, we say so, and offer its own address again as soon as it asks."""
     with site.machine("own", DECLARED) as host, Ear(site.lab.name, BRIDGE) as ear:
         with site.machine("thief", "52:54:00:99:04:01") as thief:
             thief.ip(f"addr add {DECLARED_ADDRESS}/24 dev eth0")
@@ -171,7 +173,7 @@ def test_one_card_keeps_one_address_whatever_it_calls_itself(site: DhcpSite) -> 
 
 
 def test_an_inform_is_told_options_and_no_lease(site: DhcpSite) -> None:
-    """dhcpcd with an address from elsewhere hears name server and domain in an ACK without yiaddr and times."""
+    """dhcpcd with an address from elsewhere hears its router in an ACK without yiaddr and times."""
     mac = "52:54:00:99:06:01"
     with site.machine("inform", mac) as host, Ear(site.lab.name, BRIDGE) as ear:
         host.ip("addr add 10.77.0.60/24 dev eth0")
@@ -233,7 +235,7 @@ def test_a_machine_that_moves_is_refused_its_old_address_and_given_one_of_here(
 
 
 def test_a_network_that_shares_its_interface_serves_its_own_machines(site: DhcpSite) -> None:
-    """A machine of the second subnet on the same link: its address, its router, the server's address there."""
+    """A machine of the second subnet on the same link: its address, its router, our address there."""
     with site.machine("second", SECOND) as host, Ear(host.name) as ear:
         client = Dhclient(host)
         client.run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -100,7 +99,7 @@ def _relayed_with_address(ear: Ear, mac: str) -> bool:
 
 
 def test_a_machine_that_moves_behind_a_relay_is_refused_through_it(site: DhcpSite) -> None:
-    """With a lease of our own link in hand: a NAK at giaddr that asks the agent to broadcast, then an address."""
+    """With a lease of our link in hand: a NAK at giaddr that asks the agent to broadcast, then an address."""
     mac = "52:54:00:98:04:01"
     with site.machine("mover", mac) as host, site.relaying(site.one, SERVER), Ear(site.one.name) as ear:
         client = Dhclient(host)
@@ -150,7 +149,7 @@ def test_two_relays_in_a_chain(site: DhcpSite, mode: str, served: bool) -> None:
 
 
 def test_two_relays_side_by_side_answer_one_client(site: DhcpSite) -> None:
-    """The second network asks us directly while the first one's agent works, too; agents without option 82."""
+    """The second network's agent asks us directly, past the first one's; neither adds an option 82."""
     with (
         site.relaying(site.one, SERVER, extra=()),
         site.relaying(site.two, SERVER, extra=()),
