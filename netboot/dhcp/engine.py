@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from netboot.boot.quirks import Effect
 from netboot.dhcp import route
+from netboot.dhcp.identity import is_second
 from netboot.dhcp.profile import Profile, with_nul
 from netboot.dhcp.wire import FLAG_BROADCAST, HEADER_SIZE, Kind, Packet, encode_option, encode_reply
 from netboot.model.boot import REOPEN_AFTER, Boot
@@ -177,7 +178,8 @@ def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, 
     if _to_another(request, profile, facts):
         return Silence("the client chose another server")
     asked = asked_address(request, Kind.REQUEST)
-    if why := _denied(state, asked, profile, facts):
+    second = profile.contested and is_second(client.mac, profile, facts.lease, facts.boot, now)
+    if why := _denied(state, asked, profile, facts, second):
         return _nak(request, client, profile, why)
     assert facts.address is not None  # `_denied` refuses a request without one
     duration = lease_time(client, facts.boot, profile.network, now)
@@ -200,7 +202,7 @@ def state_of(request: Packet) -> State:
     return State.INIT_REBOOT if request.u32(50) is not None else State.SELECTING
 
 
-def _denied(state: State, asked: int | None, profile: Profile, facts: Facts) -> str:
+def _denied(state: State, asked: int | None, profile: Profile, facts: Facts, second: bool) -> str:
     """Why a REQUEST is refused, empty where it is granted."""
     address, lease = facts.address, facts.lease
     if address is None:
@@ -209,6 +211,8 @@ def _denied(state: State, asked: int | None, profile: Profile, facts: Facts) -> 
         return f"the address of this machine is {address}"
     if facts.occupied:
         return "the address is another machine's"
+    if second:
+        return f"another machine is {profile.assignment.name} and lives"
     if (
         state is not State.SELECTING
         and profile.reserved is None

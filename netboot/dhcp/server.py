@@ -10,7 +10,6 @@ import asyncio
 import functools
 import itertools
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
@@ -19,18 +18,19 @@ from netboot.dhcp import engine, proxy
 from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
 from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
+from netboot.dhcp.identity import Cards, is_second, said_twice, without_claims
 from netboot.dhcp.options import client_of
-from netboot.dhcp.pool import Addresses, addresses_of
-from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
+from netboot.dhcp.profile import Profile
 from netboot.dhcp.proxying import Observed
 from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
+from netboot.dhcp.site import Site
 from netboot.dhcp.watching import Watch
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
-from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
-from netboot.model.lease import Usage
+from netboot.model.inventory import Inventory, Network, NoMatch
+from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.shadow.pcap import Frame
 from netboot.store import LeaseStore
@@ -50,8 +50,6 @@ ATTEMPTS = 4
 _RECEIVED = ("", *(f"dhcp_received_{kind.name.lower()}" for kind in Kind))
 _SENT = ("", *(f"dhcp_sent_{kind.name.lower()}" for kind in Kind))
 """The journal's counters of messages by their kind."""
-
-_KEPT_MACHINES = 50_000
 
 
 class Port(Protocol):
@@ -98,20 +96,6 @@ class Ear(Protocol):
         """Frames that wait."""
 
 
-@dataclass(slots=True)
-class _Site:
-    """One snapshot of the inventory and what was made of it; a reload makes another."""
-
-    inventory: Inventory
-    ours: frozenset[int]
-    provided: frozenset[str]
-    pools: dict[str, Addresses] = field(default_factory=dict)
-    profiles: dict[tuple[object, ...], Profile | NoMatch] = field(default_factory=dict)
-    groups: dict[tuple[int, IPv4Address], Group] = field(default_factory=dict)
-    kept: list[Assignment] = field(default_factory=list)
-    """Whose options are keys of `groups` by identity: they have to live as long."""
-
-
 class DhcpServer:
     """Answers DHCP on the endpoints that `run` is given."""
 
@@ -144,7 +128,8 @@ class DhcpServer:
         self._clock = clock
         self._boot_port = boot_port
         self._ports: tuple[Port, ...] = ()
-        self._site: _Site | None = None
+        self._cards = Cards()
+        self._site: Site | None = None
         self._boot_servers: tuple[Port, ...] = ()
         self._waiting: set[Work] = set()
 
@@ -158,6 +143,7 @@ class DhcpServer:
         loop = asyncio.get_running_loop()
         self._ports = tuple(endpoints)
         self._site = None
+        await self._remember()
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain, endpoint)
         for ear in ears:
@@ -173,6 +159,13 @@ class DhcpServer:
             self.serve_boot(())
             while self._waiting:
                 self._waiting.pop().close()
+
+    async def _remember(self) -> None:
+        """Cards that nobody listed keep the node that they were found to be before we were restarted."""
+        try:
+            self._cards.learn(await self._leases.leases(), self._inventory(), self._clock())
+        except StoreError as error:
+            self._journal.refused("dhcp_store_failed", f"no lease can be read: {error}", source="")
 
     def serve_boot(self, endpoints: Sequence[Port]) -> None:
         """Answer on these endpoints of port 4011 from now on, and on no others."""
@@ -254,6 +247,11 @@ class DhcpServer:
         if kind is Kind.REQUEST and 54 in packet.options:
             self.watch.chosen(packet, client, port.name, self._present_site().ours)
         profile = self._profile(packet, kind, client, port)
+        if isinstance(profile, Profile) and profile.contested:
+            told = await self._told_apart(packet, kind, client, profile, port)
+            if told is None:
+                return
+            profile = told
         if isinstance(profile, NoMatch):
             relay = f" through the relay agent {client.giaddr}" if client.giaddr else ""
             text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
@@ -310,72 +308,68 @@ class DhcpServer:
         self._journal.refused("dhcp_claim_lost", text, source=client.mac)
 
     def _profile(self, packet: Packet, kind: Kind, client: Client, port: Port) -> Profile | NoMatch:
-        """The machine's profile as seen from where its packet came from, made once per snapshot."""
         site = self._present_site()
-        routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
-        key = (client.mac, port.name, packet.giaddr, routed)
-        found = site.profiles.get(key)
-        if found is None:
-            if len(site.profiles) >= _KEPT_MACHINES:
-                site.profiles.clear()
-            found = site.profiles[key] = self._make_profile(site, client, routed, port)
-        return found
+        held_as = self._cards.node_of(client.mac)
+        return site.profile(packet, kind, client, port.name, port.addresses, held_as)
 
-    def _present_site(self) -> _Site:
+    def _present_site(self) -> Site:
         inventory = self._inventory()
         if self._site is None or self._site.inventory is not inventory:
             own = (a for port in self._ports for a in port.addresses)
             named = (n.address for n in inventory.networks.values() if n.address is not None)
             ours = frozenset(map(int, itertools.chain(own, named)))
-            self._site = _Site(inventory, ours, self.provided())
+            self._site = Site(inventory, ours, self._boot_port, self.provided(), self._bad_option)
         return self._site
 
-    def _make_profile(self, site: _Site, client: Client, routed: int, port: Port) -> Profile | NoMatch:
-        networks = self._networks(site.inventory, client, routed, port)
-        found = site.inventory.match(client, networks)
-        if isinstance(found, NoMatch):
-            return found
-        network = found.network
-        server = _server_address(network, port)
-        if server is None:
-            return NoMatch(f"{port.name} has no IPv4 address to answer from")
-        pool = self._addresses(site, network)
-        return profile_of(found, client.mac, pool, self._group_of(site, found, server))
+    def _bad_option(self, name: str, reason: str) -> None:
+        self._journal.refused("dhcp_bad_option", f"{name}: {reason}", source=reason)
 
-    def _addresses(self, site: _Site, network: Network) -> Addresses:
-        """The dynamic addresses of a network, made once per snapshot."""
-        if network.name not in site.pools:
-            site.pools[network.name] = addresses_of(network, site.ours, site.inventory.reserved)
-        return site.pools[network.name]
+    async def _told_apart(
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port
+    ) -> Profile | NoMatch | None:
+        """Whom a machine is treated as that says it is a node.
+
+        That node; or, where another machine is it and lives, one that nobody declared. None for a declared
+        card, which has to wait then: it was refused. Raises StoreError for a card that is not declared.
+        """
+        now, node = self._clock(), profile.assignment.name
+        try:
+            lease = await self._leases.lease_of(profile.holder, profile.network.name)
+        except StoreError:
+            if client.mac not in profile.macs:
+                raise
+            return profile
+        if lease is None or not is_second(client.mac, profile, lease, self._boots.of_node(node), now):
+            return profile
+        self._journal.refused(
+            "dhcp_identity_twice", said_twice(client.mac, profile, lease), source=client.mac
+        )
+        if client.mac not in profile.macs:
+            alone = without_claims(client)
+            return self._present_site().profile(packet, kind, alone, port.name, port.addresses)
+        if profile.network.mode == "server":
+            facts = Facts(lease.address, None, lease, True, None, self._present_site().ours)
+            outcome = engine.respond(packet, client, profile, facts, now)
+            if isinstance(outcome, Reply) and outcome.kind is Kind.NAK:
+                self._send(outcome, profile, port)
+                self._record(outcome, client, profile, None, now, "")
+        return None
 
     async def usage(self, network: Network) -> Usage:
         """How full the ranges of a network are. Raises StoreError."""
-        addresses = self._addresses(self._present_site(), network)
+        addresses = self._present_site().addresses(network)
         return await self.allocation.usage(network, addresses, self._clock())
 
-    def _group_of(self, site: _Site, found: Assignment, server: IPv4Address) -> Group:
-        """What the machine is told; made once for all that share its options."""
-        key = (id(found.options), server)
-        group = site.groups.get(key) if shared(found) else None
-        if group is None:
-            group = group_of(found, server, self._boot_port, site.provided)
-            for reason in group.skipped:
-                self._journal.refused("dhcp_bad_option", f"{found.name}: {reason}", source=reason)
-            if shared(found):
-                site.groups[key] = group
-                site.kept.append(found)
-        return group
+    async def resting(self) -> Sequence[Rest]:
+        """The addresses that rest. Raises StoreError."""
+        return await self.allocation.resting(self._clock())
 
-    def _networks(self, inventory: Inventory, client: Client, routed: int, port: Port) -> tuple[Network, ...]:
-        """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar."""
-        if client.giaddr is not None:
-            return inventory.network_of(interface=None, giaddr=client.giaddr)
-        here = inventory.network_of(interface=port.name, giaddr=None)
-        if not routed:
-            return here
-        address = IPv4Address(routed)
-        there = inventory.network_of(interface=None, giaddr=address)
-        return (*there, *(network for network in here if network not in there))
+    async def forget(self, lease: Lease, *, force: bool) -> str:
+        """Forget a lease at an operator's word; empty, or why not. Raises StoreError."""
+        network = self._inventory().networks.get(lease.network)
+        if not force and (why := await self.allocation.life(lease, network, self._clock())):
+            return why
+        return "" if await self.allocation.drop(lease) else "it was renewed this very moment"
 
     def _boot(self, kind: Kind, client: Client, profile: Profile, now: float) -> Boot | None:
         """The machine's newest boot; a DISCOVER of firmware opens one where it is time to.
@@ -410,9 +404,7 @@ class DhcpServer:
         try:
             lease = await self._leases.lease_of(profile.holder, profile.network.name)
             link = port.name if client.giaddr is None else None
-            address, occupant = await self.allocation.address(
-                packet, kind, client, profile, lease, link, now
-            )
+            address, occupant = await self.allocation.address(packet, kind, client, profile, lease, link, now)
         except StoreError:
             if profile.reserved is None:
                 raise
@@ -448,6 +440,12 @@ class DhcpServer:
             self._boots.followed(boot.id, reply.quirks)
             if step == "ack":
                 self._boots.annotate(boot.id, address=reply.address)
+        if reply.dropped:
+            codes = ", ".join(map(str, reply.dropped))
+            text = f"{name} gets no option {codes}: the largest message that it takes has no room"
+            self._journal.refused("dhcp_options_dropped", text, source=name)
+        if profile.contested and reply.claim is not None:
+            self._cards.leased(client.mac, profile)
         claim = None if unwritten else reply.claim
         if claim is not None and (claim.seen is None or claim.seen.address != claim.lease.address):
             address = str(claim.lease.address)
@@ -479,11 +477,3 @@ class DhcpServer:
 def _card(data: bytes) -> str:
     """The MAC of a datagram that nobody has decoded yet."""
     return data[28:34].hex(":")
-
-
-def _server_address(network: Network, port: Port) -> IPv4Address | None:
-    """Where the network's nodes reach us: as declared, else by the interface's address in the subnet."""
-    if network.address is not None:
-        return network.address
-    inside = (address for address in port.addresses if address in network.subnet)
-    return next(itertools.chain(inside, port.addresses), None)

@@ -1,0 +1,74 @@
+"""Two machines that say they are one: which of them is, while it lives (architecture 4).
+
+A node that is known by more than its MACs (UUID, client identifier, place at a relay agent) may be held by a
+card that nobody listed. Then another machine may say the same: a copied UUID, a cloned client identifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from netboot.dhcp.profile import Profile
+from netboot.model.boot import Boot
+from netboot.model.inventory import Inventory
+from netboot.model.lease import Lease
+from netboot.model.machine import Client, Mac
+
+
+def is_second(mac: Mac, profile: Profile, lease: Lease | None, boot: Boot | None, now: float) -> bool:
+    """Whether this card is not the one that the node's lease is with, and that one lives.
+
+    Cards that are listed together are one machine. Life: the lease runs, or the machine boots.
+    """
+    if lease is None or lease.mac == mac or (mac in profile.macs and lease.mac in profile.macs):
+        return False
+    boots = boot is not None and boot.mac == lease.mac and boot.ended is None and boot.state == "booting"
+    return boots or lease.live(now)
+
+
+def said_twice(mac: Mac, profile: Profile, lease: Lease) -> str:
+    """What an operator is told of a second machine."""
+    node, by = profile.assignment.name, profile.assignment.known_by
+    return (
+        f"{mac} says that it is {node} (by its {by}), but {lease.mac} is that and lives at {lease.address}; "
+        f"give them identities of their own, or list all cards under macs where they are of one machine"
+    )
+
+
+def without_claims(client: Client) -> Client:
+    """The machine by its card alone."""
+    return replace(client, uuid=None, client_id=None, circuit_id=None, remote_id=None)
+
+
+class Cards:
+    """Cards that nobody listed, by the node that they were found to be.
+
+    A running system says neither the UUID nor what else its firmware said: it is known by its lease. One card
+    per node, so that there are no more than nodes.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[Mac, str] = {}
+        self._cards: dict[str, Mac] = {}
+
+    def node_of(self, mac: Mac) -> str:
+        """The node that holds its lease with this card; empty for none."""
+        return self._nodes.get(mac, "")
+
+    def leased(self, mac: Mac, profile: Profile) -> None:
+        """The node's lease is with this card now, and with no other."""
+        node = profile.holder
+        if self._cards.get(node) == mac:
+            return
+        if (gone := self._cards.pop(node, None)) is not None:
+            self._nodes.pop(gone, None)
+        if mac not in profile.macs:
+            self._cards[node], self._nodes[mac] = mac, node
+
+    def learn(self, leases: Iterable[Lease], inventory: Inventory, now: float) -> None:
+        """What the leases of an earlier run of ours tell, those that still run."""
+        for lease in leases:
+            node = inventory.by_name.get(lease.holder)
+            if node and node.known_further and lease.live(now) and lease.mac not in inventory.by_mac:
+                self._cards[node.name], self._nodes[lease.mac] = lease.mac, node.name

@@ -1,0 +1,122 @@
+"""One snapshot of the inventory, and all that was made of it for the machines that spoke since."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+
+from netboot.dhcp.pool import Addresses, addresses_of
+from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
+from netboot.dhcp.wire import Kind, Packet
+from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
+from netboot.model.machine import Client
+
+KEPT_MACHINES = 50_000
+"""Profiles that are kept; all are made anew where strangers make more."""
+
+
+class Site:
+    """Whose machine a packet is from and what that machine is told; a reload makes another site."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        ours: frozenset[int],
+        boot_port: int,
+        provided: frozenset[str],
+        skipped: Callable[[str, str], None],
+    ) -> None:
+        """`ours`: our addresses as numbers. `skipped` hears whose option cannot be written, and why."""
+        self.inventory = inventory
+        self.ours = ours
+        self._boot_port = boot_port
+        self._provided = provided
+        self._skipped = skipped
+        self._pools: dict[str, Addresses] = {}
+        self._profiles: dict[tuple[object, ...], Profile | NoMatch] = {}
+        self._groups: dict[tuple[int, IPv4Address, IPv4Address], Group] = {}
+        self._kept: list[Assignment] = []  # whose options are keys of `_groups` by identity
+        self._further = inventory.known_further
+
+    def __len__(self) -> int:
+        """How many different sets of options there are for machines that share them."""
+        return len(self._groups)
+
+    def addresses(self, network: Network) -> Addresses:
+        """The dynamic addresses of a network, made once."""
+        if network.name not in self._pools:
+            self._pools[network.name] = addresses_of(network, self.ours, self.inventory.reserved)
+        return self._pools[network.name]
+
+    def profile(
+        self,
+        packet: Packet,
+        kind: Kind,
+        client: Client,
+        interface: str,
+        own: Iterable[IPv4Address],
+        held_as: str = "",
+    ) -> Profile | NoMatch:
+        """The machine's profile as seen from where its packet came from, made once.
+
+        `own`: our addresses on that interface. `held_as`: see `Inventory.match`.
+        """
+        get = packet.options.get
+        routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
+        said = (client.uuid, client.client_id, held_as) if self._further else None
+        key = (client.mac, interface, packet.giaddr, routed, get(82), get(118), said)
+        found = self._profiles.get(key)
+        if found is None:
+            if len(self._profiles) >= KEPT_MACHINES:
+                self._profiles.clear()
+            found = self._profiles[key] = self._made(client, interface, routed, own, held_as)
+        return found
+
+    def _made(
+        self, client: Client, interface: str, routed: int, own: Iterable[IPv4Address], held_as: str
+    ) -> Profile | NoMatch:
+        found = self.inventory.match(client, self._networks(client, routed, interface), held_as=held_as)
+        if isinstance(found, NoMatch):
+            return found
+        server = _server_address(found.network, own)
+        if server is None:
+            return NoMatch(f"{interface} has no IPv4 address to answer from")
+        identifier = server
+        if client.server_id is not None and client.giaddr in found.network.relays:
+            identifier = client.server_id
+        group = self._group_of(found, server, identifier)
+        return profile_of(found, client.mac, self.addresses(found.network), group)
+
+    def _group_of(self, found: Assignment, server: IPv4Address, identifier: IPv4Address) -> Group:
+        """What the machine is told; made once for all that share its options."""
+        key = (id(found.options), server, identifier)
+        group = self._groups.get(key) if shared(found) else None
+        if group is None:
+            group = group_of(found, server, self._boot_port, self._provided, identifier)
+            for reason in group.skipped:
+                self._skipped(found.name, reason)
+            if shared(found):
+                self._groups[key] = group
+                self._kept.append(found)
+        return group
+
+    def _networks(self, client: Client, routed: int, interface: str) -> tuple[Network, ...]:
+        """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar."""
+        inventory, subnet = self.inventory, client.subnet
+        if client.giaddr is not None:
+            return inventory.network_of(interface=None, giaddr=client.giaddr, link=client.link, subnet=subnet)
+        here = inventory.network_of(interface=interface, giaddr=None, subnet=subnet)
+        if not routed:
+            return here
+        there = inventory.network_of(interface=None, giaddr=IPv4Address(routed))
+        return (*there, *(network for network in here if network not in there))
+
+
+def _server_address(network: Network, own: Iterable[IPv4Address]) -> IPv4Address | None:
+    """Where the network's nodes reach us: as declared, else by the interface's address in the subnet."""
+    if network.address is not None:
+        return network.address
+    mine = tuple(own)
+    inside = (address for address in mine if address in network.subnet)
+    return next(itertools.chain(inside, mine), None)
