@@ -17,13 +17,14 @@ import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import fields, replace
 from ipaddress import IPv4Address
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from aiohttp import web
 
 from netboot import config as configuration
 from netboot import net, startup
-from netboot.boot import ipxe
+from netboot.askers import Askers
+from netboot.boot.firmware import YOURS
 from netboot.boot.storm import Storm
 from netboot.catalog import Catalog
 from netboot.cluster.client import ClusterClients
@@ -49,6 +50,7 @@ from netboot.tree import Served, files_among
 from netboot.web import api
 from netboot.web.accept import Limits
 from netboot.web.boot import BootHttp
+from netboot.tftp.scripts import TftpScripts
 
 log = logging.getLogger("netboot")
 
@@ -153,6 +155,16 @@ class App:
             boots=self._boots,
             journal=self._journal,
             clock=time.time,
+        askers = Askers(inventory=self.inventory, store=self._store, neighbour=_neighbour, clock=time.time)
+        self._scripts = TftpScripts(
+            inventory=self.inventory,
+            catalog=catalog,
+            store=self._store,
+            boots=self._boots,
+            journal=self._journal,
+            askers=askers,
+            boot_port=server.boot_port,
+        )
             boot_port=server.boot_port,
         )
         self._api = api.application(
@@ -204,9 +216,9 @@ class App:
         self._dhcp.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
         self._boot_http.on_material.append(self._joining.follow)
         self._boots.on_end.append(self._joining.ended)
-        self._supervisor.virtual = self._virtual
+        self._supervisor.virtual = self._scripts.content
         self._supervisor.on_refused = self._refused
-        self._supervisor.on_transfer = lambda transfer: self._spawn(self._transferred(transfer))
+        self._supervisor.on_transfer = lambda transfer: self._spawn(self._scripts.transferred(transfer))
 
     async def run(self) -> None:
         """Start in order, serve until told to stop, end in order. Raises what ended a server."""
@@ -274,18 +286,6 @@ class App:
     def _alarm(self, request: JoinRequest, text: str) -> None:
         self._journal.note("impostor", text, mac=request.mac, level=logging.ERROR)
 
-    async def _virtual(self, name: str, client: str) -> bytes | None:
-        """Per-machine names over TFTP: `autoexec.ipxe`, which iPXE asks for beside its own program."""
-        if PurePosixPath(name).name.lower() != "autoexec.ipxe":
-            return None
-        network = self._network_of(IPv4Address(client))
-        if network is None or network.address is None:
-            return None
-        return ipxe.autoexec_script(ipxe.base_url(network.address, self._config.server.boot_port)).encode()
-
-    def _network_of(self, address: IPv4Address) -> Network | None:
-        return next((n for n in self._inventory.networks.values() if address in n.subnet), None)
-
     def _refused(self, kind: str, text: str, source: str) -> None:
         self._journal.refused(kind, text, source=source)
 
@@ -294,16 +294,6 @@ class App:
             work.close()
         else:
             self._group.create_task(work)
-
-    async def _transferred(self, transfer: Transfer) -> None:
-        """A first-stage program on its way to a machine by TFTP."""
-        if transfer.error is not None:
-            self._journal.counters["tftp_unfinished"] += 1  # firmware often only asks for a size, then stops
-            return
-        lease = await self._store.lease_at(IPv4Address(transfer.client))
-        if lease is not None and lease.boot_id is not None:
-            detail = f"{transfer.name}, by TFTP"
-            self._boots.step(lease.boot_id, "program", bytes=transfer.sent, of=transfer.of, detail=detail)
 
     # reload
 
