@@ -7,13 +7,10 @@ whatever else could end a line or be expanded by iPXE raises ValueError instead 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from ipaddress import IPv4Address
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from netboot.boot.plan import BootPlan, NoBoot
+from netboot.boot.render import templates
 from netboot.model.machine import Mac
 
 RETRY_SECONDS = 30
@@ -21,12 +18,12 @@ RETRY_SECONDS = 30
 
 _MAX_PROSE = 400
 _UNSPOKEN = re.compile(r"[^A-Za-z0-9 .,:;/_@()=+<>'`\[\]*~!?%-]")
-_UNSAFE = re.compile(r"[^\x20-\x7e]|\$\{")
 
 
-def base_url(address: IPv4Address, port: int) -> str:
-    """The URL of the boot port as nodes write it; the port is left out where it is HTTP's own."""
-    return f"http://{address}" if port == 80 else f"http://{address}:{port}"
+def base_url(address: IPv4Address, port: int, *, secure: bool = False) -> str:
+    """The URL of the boot port as nodes write it; the port is left out where it is the scheme's own."""
+    scheme, usual = ("https", 443) if secure else ("http", 80)
+    return f"{scheme}://{address}" if port == usual else f"{scheme}://{address}:{port}"
 
 
 def boot_script(base: str) -> str:
@@ -71,13 +68,17 @@ def wait_script(
 
 
 def kernel_arguments(plan: BootPlan, *, base: str, mac: Mac, address: IPv4Address) -> tuple[str, ...]:
-    """The kernel's command line, word by word. Every pod reads it in /proc/cmdline: no secret goes in."""
+    """The kernel's command line, word by word, as iPXE starts it with two initrds."""
+    names = ("initrd=seed.cpio", "initrd=initrd.img")  # UEFI kernels load them by these, in this order
+    return (*names, *plain_arguments(plan, base=base, mac=mac, address=address))
+
+
+def plain_arguments(plan: BootPlan, *, base: str, mac: Mac, address: IPv4Address) -> tuple[str, ...]:
+    """What the kernel and our initrd are told, word by word. Every pod reads /proc/cmdline: no secret."""
     generation, network = plan.generation, plan.assignment.network
     squashfs = generation.files["root.squashfs"]
     gateway = network.gateway or ""
     return (
-        "initrd=seed.cpio",  # UEFI kernels load the initrds by these names, in this order
-        "initrd=initrd.img",
         f"BOOTIF=01-{mac.dashed}",
         f"ip={address}::{gateway}:{network.subnet.netmask}:{plan.assignment.name}::off",
         f"netboot.server={base}",
@@ -97,32 +98,8 @@ def say(text: str) -> str:
     return plain if len(plain) <= _MAX_PROSE else plain[: _MAX_PROSE - 3] + "..."
 
 
-def _fit(value: object) -> str:
-    """A value as it goes into a script, refused where iPXE would read more than one plain word or line."""
-    text = str(value)
-    if _UNSAFE.search(text):
-        raise ValueError(f"{text[:60]!r} cannot stand in a boot script")
-    return text
-
-
-def _templates() -> Mapping[str, Template]:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        finalize=_fit,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # no HTML: `_fit` is the escape
-        auto_reload=False,
-    )
-    environment.filters["say"] = say
-    names = ("boot", "autoexec", "machine", "local", "wait")
-    # read now: the daemon may have given up the right to read its own files later
-    return {name: environment.get_template(f"{name}.ipxe.j2") for name in names}
-
-
-_TEMPLATES = _templates()
+# read now: the daemon may have given up the right to read its own files later
+_TEMPLATES = templates("ipxe", "boot", "autoexec", "machine", "local", "wait", say=say)
 
 
 def _render(template: str, **values: object) -> str:

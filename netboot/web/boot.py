@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from netboot.askers import Askers, Neighbour
 from netboot.boot import ipxe, session
 from netboot.boot.key import boot_key, boot_of_session, session_secret
 from netboot.boot.node_config import configuration
@@ -47,9 +48,6 @@ from netboot.proc import BulkPool, Progress
 from netboot.store import Store
 from netboot.web.accept import Acceptor, Limits, Request, Response
 from netboot.web.http1 import Head
-
-Neighbour = Callable[[Network, IPv4Address], Mac | None]
-"""The MAC that the kernel has for an address of an on-link network (`netboot.net`)."""
 
 _KEYED = re.compile(r"/boot/([0-9a-f]{32})/(seed\.cpio|claim)")
 _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~-]{16,512})")
@@ -103,7 +101,7 @@ class BootHttp:
         self._bulk = bulk
         self._joins = joins
         self._secret = secret
-        self._neighbour = neighbour
+        self._askers = Askers(inventory=inventory, store=store, neighbour=neighbour, clock=clock)
         self._clock = clock
         self._boot_port = boot_port
         self._rng = rng or random.Random()
@@ -240,16 +238,16 @@ class BootHttp:
         except ValueError:
             self._refuse_script("a script was asked for without a MAC address", request.client)
             return ipxe.wait_script("this machine did not say its MAC address", base=base)
-        asker = await self._asker(request.client)
+        asker = await self._askers.at(request.client)
         lease = asker.lease
         boot = self._boots.get(lease.boot_id) if lease and lease.boot_id else None
-        if lease is None or lease.mac != mac or not self._held(lease, boot):
+        if lease is None or lease.mac != mac or not self._askers.held(lease, boot):
             return self._script_for_stranger(mac, request.client, base)
         if not session.proved(asker):
             self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
             reason = "another machine answers at this address"
             return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
-        decision = decide(self._match(mac, lease.network), self._catalog, self._inventory().mirrors)
+        decision = decide(self._askers.match(mac, lease.network), self._catalog, self._inventory().mirrors)
         if isinstance(decision, NoBoot):
             if boot is not None and not boot.claimed:
                 self._boots.step(boot.id, "script", detail=decision.reason)
@@ -298,7 +296,7 @@ class BootHttp:
     # seed and claim
 
     async def _seed(self, request: Request, key: str) -> Response:
-        asker = await self._asker(request.client)
+        asker = await self._askers.at(request.client)
         lease = session.leased_to(asker)
         boot = session.boot_of_key(key, self._candidates(lease), self._secret)
         session.check_unused(boot, await self._store.claim_of(boot.id), self._clock())
@@ -316,7 +314,7 @@ class BootHttp:
 
     async def _claim(self, request: Request, key: str | None) -> Response:
         wanted = session.parse_claim(request.body)
-        asker = await self._asker(request.client)
+        asker = await self._askers.at(request.client)
         lease = session.leased_to(asker)
         boot = self._boot_to_claim(lease, key)
         async with self._lock(boot.id):
@@ -514,28 +512,10 @@ class BootHttp:
         ours = [n.address for n in networks if n.address and request.client in n.subnet]
         return ipxe.base_url(ours[0] if ours else request.local, self._boot_port)
 
-    async def _asker(self, client: IPv4Address) -> Asker:
-        lease = await self._store.lease_at(client)
-        network = self._inventory().networks.get(lease.network) if lease else None
-        on_link = network is not None and network.interface is not None and client in network.subnet
-        seen = self._neighbour(network, client) if on_link and network is not None else None
-        return Asker(client, lease, on_link, seen, observed=network is not None and network.proxy)
-
     def _candidates(self, lease: Lease) -> list[Boot]:
         """The boots that a key from this address may belong to: the lease's, then the machine's others."""
         own = self._boots.get(lease.boot_id) if lease.boot_id else None
         return [*([own] if own else []), *self._boots.all(lease.mac, limit=4)]
-
-    def _held(self, lease: Lease, boot: Boot | None) -> bool:
-        """Whether an address is still its holder's: its lease runs, or its boot (firmware never renews)."""
-        now = self._clock()
-        booting = boot is not None and boot.ended is None and now - boot.started <= session.LIFE
-        return lease.live(now) or booting
-
-    def _match(self, mac: Mac, network: str) -> Assignment | NoMatch:
-        inventory = self._inventory()
-        found = inventory.networks.get(network)
-        return inventory.match(Client(mac), [found] if found else [])
 
     def _assignment_of(self, live: _Session) -> Assignment:
         """What a claimed boot belongs to; after a restart the address of its claim tells its network."""
@@ -547,7 +527,7 @@ class BootHttp:
         """What a boot belongs to: as it was when it was claimed, else as the inventory has it now."""
         if kept := self._assigned.get(boot.id):
             return kept
-        found = self._match(boot.mac, network)
+        found = self._askers.match(boot.mac, network)
         if isinstance(found, NoMatch):
             raise Refused(404, f"{boot.mac} belongs to nothing any more: {found.reason}")
         return found
