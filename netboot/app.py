@@ -30,27 +30,31 @@ from netboot.catalog import Catalog
 from netboot.cluster.client import ClusterClients
 from netboot.config import Config, Limit, StormLimits
 from netboot.config.child import load_in_child
+from netboot.dhcp.conflict import Prober
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
 from netboot.fleet.health import Health
 from netboot.fleet.joining import Joining
+from netboot.fleet.living import NodeObjects
 from netboot.join import JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
 from netboot.join.none import NoJoin
 from netboot.join.presence import Presence
+from netboot.link import Ear
 from netboot.model.boot import Boot
 from netboot.model.inventory import INFINITE, Inventory, Network
+from netboot.model.lease import Lease
 from netboot.model.machine import Mac
-from netboot.proc import Kind, Transfer
+from netboot.proc import Kind
 from netboot.proc.supervisor import Supervisor, TftpLimits
 from netboot.startup import Bound
 from netboot.store.sqlite import SqliteStore
+from netboot.tftp.scripts import TftpScripts
 from netboot.tree import Served, files_among
 from netboot.web import api
 from netboot.web.accept import Limits
 from netboot.web.boot import BootHttp
-from netboot.tftp.scripts import TftpScripts
 
 log = logging.getLogger("netboot")
 
@@ -130,6 +134,8 @@ class App:
         )
         self._joining = Joining(self._clusters, self._kubeadm, self._boots, clock=time.monotonic)
         self._health = Health(self._clusters, self._asked_clusters)
+        self._node_objects = NodeObjects(self._clusters, self._cluster_of, clock=time.monotonic)
+        self._prober = Prober(bound.arp, bound.echo, self._journal)
         self._supervisor = self._helpers()
         catalog = Catalog(server.images_dir)
         self._boot_http = BootHttp(
@@ -149,12 +155,6 @@ class App:
             ),
             storm=storm_of(server.storm),
         )
-        self._dhcp = DhcpServer(
-            inventory=self.inventory,
-            leases=self._store,
-            boots=self._boots,
-            journal=self._journal,
-            clock=time.time,
         askers = Askers(inventory=self.inventory, store=self._store, neighbour=_neighbour, clock=time.time)
         self._scripts = TftpScripts(
             inventory=self.inventory,
@@ -165,12 +165,20 @@ class App:
             askers=askers,
             boot_port=server.boot_port,
         )
+        self._dhcp = DhcpServer(
+            inventory=self.inventory,
+            leases=self._store,
+            boots=self._boots,
+            journal=self._journal,
+            clock=time.time,
             boot_port=server.boot_port,
+            ask=self._prober.ask,
         )
         self._api = api.application(
             api.Sources(
                 inventory=self.inventory,
                 leases=self._store,
+                addresses=self._dhcp,
                 boots=self._boots,
                 journal=self._journal,
                 catalog=catalog,
@@ -213,6 +221,7 @@ class App:
     def _wire(self) -> None:
         """Who is told of what: the only place where one server's news reach another."""
         self._dhcp.on_boot.append(self._boot_opened)
+        self._dhcp.signs_of_life.append(self._node_objects.sign)
         self._dhcp.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
         self._boot_http.on_material.append(self._joining.follow)
         self._boots.on_end.append(self._joining.ended)
@@ -250,7 +259,9 @@ class App:
                     self._kubeadm.run(),
                     self._joining.run(),
                     self._health.run(),
-                    self._dhcp.run(self._bound.endpoints, self._boot_servers),
+                    self._node_objects.run(),
+                    self._prober.run(),
+                    self._dhcp.run(self._bound.endpoints, self._boot_servers, self._ears()),
                     self._watch_files(),
                 )
             ]
@@ -265,6 +276,16 @@ class App:
             await helpers
             self._group = None
 
+    def _ears(self) -> tuple[Ear, ...]:
+        """What hears other DHCP servers' replies; without the right to listen, clients still tell of them."""
+        ears = []
+        for endpoint in self._bound.endpoints:
+            try:
+                ears.append(Ear(endpoint.name, replies=True))
+            except StartError as error:
+                log.warning("replies of other DHCP servers are not heard: %s", error)
+        return tuple(ears)
+
     def _ready(self) -> bool:
         """Whether machines are served: every helper is up and the boot port listens."""
         return self._supervisor.ready.is_set() and self._boot_http.is_running
@@ -276,6 +297,18 @@ class App:
         cluster = self._inventory.clusters.get(boot.cluster)
         if cluster is not None and cluster.join.method != "none":
             self._kubeadm.observe(boot.cluster, boot.node)
+
+    def _cluster_of(self, lease: Lease) -> str | None:
+        """The cluster whose API knows the Node object of a lease's machine; None where none can be asked."""
+        boot, inventory = self._boots.of_node(lease.name), self._inventory
+        if boot is not None and boot.cluster in inventory.clusters:
+            name = boot.cluster
+        else:
+            node = inventory.by_name.get(lease.name)
+            pools = (p for p in inventory.pools.values() if p.catch_all and p.network == lease.network)
+            pool = inventory.pools[node.pool] if node else next(pools, None)
+            name = pool.cluster if pool else ""
+        return name if name in self._asked_clusters() else None
 
     def _resume(self, given: frozenset[str]) -> None:
         """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""

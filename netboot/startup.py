@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from netboot import net
+from netboot import alive, net
 from netboot.config import Config
 from netboot.config import here as host
 from netboot.dhcp.proxy import BOOT_SERVER_PORT
@@ -52,6 +52,10 @@ class Bound:
     warnings: tuple[str, ...] = ()
     boot_servers: tuple[net.Endpoint, ...] = ()
     """Port 4011 of the interfaces where another DHCP server gives the addresses."""
+    arp: Mapping[str, alive.ArpSocket] = field(default_factory=dict)
+    """What asks each link whether an address is in use."""
+    echo: alive.EchoSocket | None = None
+    """The same behind relay agents."""
 
 
 def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -> Bound:
@@ -81,9 +85,10 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
         )
         tftp = tuple(undo.enter_context(s) for s in _udp(addresses))
         api = undo.enter_context(listener(config.api.host, config.api.port, "server.api.listen"))
-        warnings = _step_down(own)
+        arp, echo, unasked = _askers(endpoints, undo)
+        warnings = (*unasked, *_step_down(own))
         undo.pop_all()
-    return Bound(forker, endpoints, http, tftp, api, secret, warnings, boot_servers)
+    return Bound(forker, endpoints, http, tftp, api, secret, warnings, boot_servers, arp, echo)
 
 
 def with_addresses(inventory: Inventory, server_address: IPv4Address | None) -> Inventory:
@@ -188,6 +193,20 @@ def open_boot_servers(
             have[name] = undo.enter_context(contextlib.closing(net.open_endpoint(name, BOOT_SERVER_PORT)))
         undo.pop_all()
     return tuple(have.values())
+
+
+def _askers(
+    endpoints: Iterable[net.Endpoint], undo: contextlib.ExitStack
+) -> tuple[dict[str, alive.ArpSocket], alive.EchoSocket | None, list[str]]:
+    """Sockets that ask who uses an address; a warning where we may not open them."""
+    try:
+        arp = {e.name: asker for e in endpoints if (asker := alive.open_arp(e.facts)) is not None}
+        for asker in arp.values():
+            undo.callback(asker.close)
+        echo = undo.enter_context(contextlib.closing(alive.open_echo(secrets.token_bytes(8))))
+    except StartError as error:
+        return {}, None, [f"dynamic addresses are offered without asking whether they are in use: {error}"]
+    return arp, echo, []
 
 
 def listen_addresses(endpoints: Iterable[net.Endpoint], inventory: Inventory) -> tuple[IPv4Address, ...]:

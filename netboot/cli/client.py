@@ -45,19 +45,21 @@ class Client:
 
     def get(self, *path: str, **query: object) -> Json:
         """A document below /api/v1; raises ApiError for a refusal and NetbootError for no answer."""
-        asked = {name: value for name, value in query.items() if value is not None}
-        target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
-        return self._request(target + ("?" + urlencode(asked) if asked else ""))
+        return self._request("GET", _target(path, query))
+
+    def delete(self, *path: str, **query: object) -> Json:
+        """Remove a thing; what it was. Raises as `get` does."""
+        return self._request("DELETE", _target(path, query))
 
     def items(self, *path: str, **query: object) -> list[Json]:
         """The items of a list."""
         return list(self.get(*path, **query)["items"])
 
-    def _request(self, target: str) -> Json:
+    def _request(self, method: str, target: str) -> Json:
         headers = {"Authorization": f"Bearer {_token(self.token_file)}", "Accept": "application/json"}
         connection = _connection(self.server)
         try:
-            connection.request("GET", target, headers=headers)
+            connection.request(method, target, headers=headers)
             answer = connection.getresponse()
             body = answer.read(_MOST)
         except ssl.SSLError as error:
@@ -85,6 +87,12 @@ class Client:
         if status != 200:
             raise ApiError(status, f"{document.get('reason', status)}. {document.get('remedy', '')}".strip())
         return document
+
+
+def _target(path: Sequence[str], query: Mapping[str, object]) -> str:
+    asked = {name: value for name, value in query.items() if value is not None}
+    target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+    return target + ("?" + urlencode(asked) if asked else "")
 
 
 def connect(args: argparse.Namespace) -> Client:

@@ -69,23 +69,22 @@ class Prober:
         self._due: deque[tuple[float, IPv4Address, asyncio.Future[Answer | None], Asker, int]] = deque()
         self._silent: OrderedDict[IPv4Address, float] = OrderedDict()
 
-    def start(self) -> None:
-        """Listen for answers, in the running event loop."""
-        self._loop = asyncio.get_running_loop()
+    async def run(self) -> None:
+        """Listen for answers until cancelled; before and after, nobody is asked."""
+        loop = self._loop = asyncio.get_running_loop()
         for asker in self._askers():
-            self._loop.add_reader(asker.fileno(), self._hear, asker)
-
-    def stop(self) -> None:
-        """Listen no more; whoever waits gets no answer."""
-        if self._loop is None:
-            return
-        for asker in self._askers():
-            self._loop.remove_reader(asker.fileno())
-        self._loop = None
-        for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
-        self._due.clear()
+            loop.add_reader(asker.fileno(), self._hear, asker)
+        try:
+            await loop.create_future()
+        finally:
+            self._loop = None
+            for asker in self._askers():
+                loop.remove_reader(asker.fileno())
+            self._due.clear()
+            while self._waiting:
+                _, waiting = self._waiting.popitem()
+                if not waiting.done():
+                    waiting.set_result(None)
 
     def ask(self, address: IPv4Address, link: str | None) -> asyncio.Future[Answer | None] | None:
         """Ask who has an address, on a link or (None) behind a router.

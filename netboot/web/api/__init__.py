@@ -1,12 +1,13 @@
 """The operators' listener: `/api/v1`, the page, metrics and health. The door of this room is `application`.
 
-`guard` decides who is answered at all, `views` answers, `shapes` says what a noun looks like, `openapi`
-describes it. Nothing here changes anything yet: every route is a GET.
+`guard` decides who is answered at all, `views` answers (`addresses` for leases and pools), `shapes` says what
+a noun looks like, `openapi` describes it.
 """
 
 from __future__ import annotations
 
 from netboot.web.api.guard import ensure_admin_token
-from netboot.web.api.views import Sources, application
+from netboot.web.api.sources import Sources
+from netboot.web.api.views import application
 
 __all__ = ["Sources", "application", "ensure_admin_token"]

@@ -165,6 +165,8 @@ async def finish(_: web.Request, response: web.StreamResponse) -> None:
 def _http_error(error: web.HTTPException) -> web.Response:
     allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     remedy = (
-        "This API only reads: use GET" if error.status == 405 else "See /api/openapi.json for what there is"
+        f"This path takes {error.headers.get('Allow', 'GET')}"
+        if error.status == 405
+        else "See /api/openapi.json for what there is"
     )
     return problem(error.status, error.reason, remedy, allow)

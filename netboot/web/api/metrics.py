@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from netboot.model.boot import Boot
-from netboot.model.lease import Lease
+from netboot.model.lease import Lease, Usage
 from netboot.proc import ProcessInfo
 
 Sample = tuple[Mapping[str, str], float]
@@ -17,10 +17,11 @@ def render(
     counters: Mapping[str, int],
     boots: Iterable[Boot],
     leases: Iterable[Lease],
+    pools: Mapping[str, Usage],
     processes: Sequence[ProcessInfo],
     now: float,
 ) -> str:
-    """All metrics as one text."""
+    """All metrics as one text; `pools` are the networks' dynamic ranges."""
     states = Counter({"booting": 0, "joined": 0, "stopped": 0})
     states.update(boot.state for boot in boots)
     held = Counter((lease.network, "live" if lease.live(now) else "expired") for lease in leases)
@@ -34,6 +35,7 @@ def render(
             "Leases by network and state.",
             [({"network": network, "state": state}, n) for (network, state), n in sorted(held.items())],
         ),
+        *_pools(pools, now),
         _family(
             "netboot_process_restarts_total",
             "counter",
@@ -48,6 +50,23 @@ def render(
         ),
     ]
     return "".join(families)
+
+
+def _pools(pools: Mapping[str, Usage], now: float) -> Iterator[str]:
+    rows: tuple[tuple[str, str, Callable[[Usage], float]], ...] = (
+        ("size", "Dynamic addresses that machines can get, by network.", lambda u: u.size),
+        ("used", "Dynamic addresses whose holders show life.", lambda u: u.used),
+        ("free", "Dynamic addresses that a new machine may get.", lambda u: u.free),
+        ("resting", "Dynamic addresses that rest, because somebody else uses them.", lambda u: u.resting),
+        (
+            "exhausted_seconds",
+            "How long machines have been turned away for want of an address; 0 where there are any.",
+            lambda u: 0 if u.exhausted_since is None else round(max(0.0, now - u.exhausted_since), 1),
+        ),
+    )  # fmt: skip
+    for name, text, value in rows:
+        samples = [({"network": network}, value(usage)) for network, usage in sorted(pools.items())]
+        yield _family(f"netboot_pool_{name}", "gauge", text, samples)
 
 
 def _by(label: str, counts: Mapping[str, int]) -> list[Sample]:

@@ -19,12 +19,13 @@ _PARAMETERS: dict[str, Json] = {
     "id": {"type": "string", "description": "a boot's id"},
     "name": {"type": "string", "description": "a name, or any MAC of the machine"},
     "which": {"type": "string", "description": "an address, a MAC or a holder's name"},
+    "force": {"type": "boolean", "description": "also where the machine shows a sign of life"},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One GET of the API."""
+    """One operation of the API."""
 
     path: str
     handler: Handler
@@ -34,6 +35,7 @@ class Route:
     query: tuple[str, ...] = ()
     media: str = "application/json"
     token: bool = True
+    method: str = "GET"
 
     def answer(self) -> Json:
         """The schema of its answer."""
@@ -48,12 +50,19 @@ def document(routes: Sequence[Route], version: str) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "netboot", "version": version, "description": "Times are seconds since the epoch."},
         "security": [{"token": []}],
-        "paths": {route.path: {"get": _operation(route)} for route in routes},
+        "paths": _paths(routes),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": dict(SCHEMAS),
         },
     }
+
+
+def _paths(routes: Sequence[Route]) -> Json:
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return paths
 
 
 def _operation(route: Route) -> Json:

@@ -14,8 +14,8 @@ from netboot.errors import ImageError
 from netboot.events import Event
 from netboot.model.boot import STEPS, Boot
 from netboot.model.image import Generation
-from netboot.model.inventory import Assignment, Cluster, Pool
-from netboot.model.lease import Lease
+from netboot.model.inventory import Assignment, Cluster, Network, Pool
+from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
 
 Json = dict[str, Any]
@@ -92,23 +92,29 @@ def boot(value: Boot) -> Json:
     }
 
 
+REST = shape(
+    since=NUMBER, until=NUMBER, cause={"type": "string", "enum": ["declined", "conflict"]}, mac=optional(TEXT)
+)
 LEASE = shape(
     address=TEXT,
-    mac=TEXT,
-    holder=TEXT,
-    name=TEXT,
+    state={"type": "string", "enum": ["live", "expired", "released", "resting"]},
+    mac=optional(TEXT),
+    holder=optional(TEXT),
+    name=optional(TEXT),
     network=TEXT,
     expires=optional(NUMBER),
-    last_seen=NUMBER,
+    last_seen=optional(NUMBER),
     live=FLAG,
     boot=optional(TEXT),
+    rest=optional(REST),
 )
 
 
-def lease(value: Lease, now: float) -> Json:
-    """One lease; `expires` is null for an infinite one."""
+def lease(value: Lease, now: float, rest: Rest | None = None) -> Json:
+    """One lease; `expires` is null for an infinite one. `rest` says why nobody is given the address now."""
     return {
         "address": str(value.address),
+        "state": "resting" if rest else _state(value, now),
         "mac": value.mac,
         "holder": value.holder,
         "name": value.name,
@@ -117,7 +123,33 @@ def lease(value: Lease, now: float) -> Json:
         "last_seen": value.last_seen,
         "live": value.live(now),
         "boot": value.boot_id,
+        "rest": _rest(rest),
     }
+
+
+def resting(value: Rest) -> Json:
+    """An address that rests and of which nobody has a lease."""
+    nothing = dict.fromkeys(("mac", "holder", "name", "expires", "last_seen", "boot"))
+    return {
+        "address": str(value.address),
+        "state": "resting",
+        "network": value.network,
+        "live": False,
+        **nothing,
+        "rest": _rest(value),
+    }
+
+
+def _state(value: Lease, now: float) -> str:
+    if value.released:
+        return "released"
+    return "live" if value.live(now) else "expired"
+
+
+def _rest(value: Rest | None) -> Json | None:
+    if value is None:
+        return None
+    return {"since": value.since, "until": value.until, "cause": value.cause, "mac": value.mac}
 
 
 NODE = shape(
@@ -152,6 +184,9 @@ def node(assignment: Assignment, macs: tuple[Mac, ...], lease: Lease | None, new
     }
 
 
+USAGE = shape(
+    ranges=TEXTS, size=INTEGER, used=INTEGER, free=INTEGER, resting=INTEGER, exhausted_since=optional(NUMBER)
+)
 POOL = shape(
     name=TEXT,
     cluster=TEXT,
@@ -161,11 +196,16 @@ POOL = shape(
     priority=INTEGER,
     catch_all=FLAG,
     nodes=INTEGER,
+    addresses=optional(USAGE),
+    holders=optional({"type": "array", "items": {"$ref": "#/components/schemas/Lease"}}),
 )
 
 
-def pool(value: Pool, nodes: int) -> Json:
-    """One pool and how many nodes are declared in it."""
+def pool(value: Pool, nodes: int, addresses: Json | None, holders: list[Json] | None) -> Json:
+    """One pool, how many nodes are declared in it, and the dynamic addresses of its network.
+
+    `holders` is null in a list.
+    """
     return {
         "name": value.name,
         "cluster": value.cluster,
@@ -175,6 +215,20 @@ def pool(value: Pool, nodes: int) -> Json:
         "priority": value.priority,
         "catch_all": value.catch_all,
         "nodes": nodes,
+        "addresses": addresses,
+        "holders": holders,
+    }
+
+
+def usage(network: Network, value: Usage) -> Json:
+    """How full the ranges of a network are; all its pools share them."""
+    return {
+        "ranges": [f"{r.first}-{r.last}" for r in network.ranges],
+        "size": value.size,
+        "used": value.used,
+        "free": value.free,
+        "resting": value.resting,
+        "exhausted_since": value.exhausted_since,
     }
 
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
-from ipaddress import IPv4Address
 from typing import Any
 
 from aiohttp import web
@@ -16,17 +12,16 @@ from aiohttp import web
 from netboot import __version__
 from netboot.catalog import Catalog
 from netboot.errors import ImageError, Refused
-from netboot.events import Boots, Event, Journal, Topic
+from netboot.events import Event, Topic
 from netboot.model.image import Generation
 from netboot.model.inventory import Assignment, Inventory
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
-from netboot.proc import ProcessInfo
-from netboot.store import LeaseStore
-from netboot.web.api import guard, metrics, openapi, shapes
+from netboot.web.api import answers, guard, metrics, openapi, shapes
+from netboot.web.api.addresses import AddressViews
 from netboot.web.api.openapi import Route
+from netboot.web.api.sources import Sources
 
-MOST = 100_000
 STREAMS = 32
 """Live streams at the same time."""
 PING = 15
@@ -45,32 +40,6 @@ _FILES = {name: (_FOLDER / name).read_text("utf-8") for name, _ in _PAGE.values(
 """Read with the program itself: later, as another user, we may not be able to enter its folder."""
 
 
-def _nothing(_: str) -> str | None:
-    return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """Where the answers come from: the same objects that the other shells work with."""
-
-    boots: Boots
-    journal: Journal
-    leases: LeaseStore
-    catalog: Catalog
-    inventory: Callable[[], Inventory]
-    tokens: Callable[[], Iterable[str]]
-    """SHA-256 (hex) of the tokens that are let in."""
-    listen: str
-    """The address that the listener is bound to."""
-    clock: Callable[[], float]
-    names: Sequence[str] = ()
-    """Further Host names that are ours."""
-    processes: Callable[[], Sequence[ProcessInfo]] = tuple
-    ready: Callable[[], bool] = field(default=lambda: True)
-    cluster_problem: Callable[[str], str | None] = _nothing
-    """Why the nodes of a cluster get no credential now."""
-
-
 def application(sources: Sources) -> web.Application:
     """The API as an aiohttp application; several may live in one process."""
     own = guard.own_names(sources.listen, sources.names)
@@ -79,7 +48,10 @@ def application(sources: Sources) -> web.Application:
     app.on_response_prepare.append(guard.finish)
     views = Views(sources)
     for route in views.routes():
-        app.router.add_get(route.path, route.handler, allow_head=True)
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handler, allow_head=True)
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
     app.on_shutdown.append(views.end_streams)
     return app
 
@@ -89,6 +61,7 @@ class Views:
 
     def __init__(self, sources: Sources) -> None:
         self._from = sources
+        self._addresses = AddressViews(sources)
         self._streams: set[asyncio.Queue[Topic]] = set()
         self._ending = asyncio.Event()
 
@@ -101,10 +74,7 @@ class Views:
             Route(f"{v1}/boots/{{id}}", self.boot, "one boot with its timeline", "Boot"),
             Route(f"{v1}/nodes", self.nodes, "machines", "Node", True, ("pool", "cluster", *few)),
             Route(f"{v1}/nodes/{{name}}", self.node, "one machine by its name or a MAC", "Node"),
-            Route(f"{v1}/leases", self.leases, "leases by address", "Lease", True, ("network", *few)),
-            Route(f"{v1}/leases/{{which}}", self.lease, "one lease", "Lease"),
-            Route(f"{v1}/pools", self.pools, "pools", "Pool", True),
-            Route(f"{v1}/pools/{{name}}", self.pool, "one pool", "Pool"),
+            *self._addresses.routes(),
             Route(f"{v1}/clusters", self.clusters, "clusters", "Cluster", True),
             Route(f"{v1}/clusters/{{name}}", self.cluster, "one cluster", "Cluster"),
             Route(f"{v1}/images", self.images, "images", "Image", True),
@@ -129,69 +99,50 @@ class Views:
 
     async def boots(self, request: web.Request) -> web.Response:
         """Boots, newest first, of all machines or of one."""
-        limit = _limit(request, 100)
+        limit = answers.limit(request, 100)
         mac, name = request.query.get("mac"), request.query.get("node")
         if mac is None and name is None:
-            return _items([shapes.boot(b) for b in self._from.boots.all(limit=limit)], None)
+            return answers.items([shapes.boot(b) for b in self._from.boots.all(limit=limit)], None)
         found = self._from.boots.of_machine(name) if name is not None else []
         if mac is not None:
-            of_card = self._boots_of(_mac(mac))
+            of_card = self._boots_of(answers.mac(mac))
             found = [b for b in of_card if name is None or b in found]
-        return _items([shapes.boot(b) for b in found[:limit]], len(found))
+        return answers.items([shapes.boot(b) for b in found[:limit]], len(found))
 
     async def boot(self, request: web.Request) -> web.Response:
         """One boot."""
         boot = self._from.boots.get(request.match_info["id"])
-        return _one(shapes.boot(boot) if boot else None, "boot")
+        return answers.one(shapes.boot(boot) if boot else None, "boot")
 
     async def nodes(self, request: web.Request) -> web.Response:
         """Declared machines, then those that nobody declared and that hold a lease."""
         wanted = {key: request.query[key] for key in ("pool", "cluster") if key in request.query}
         found = [m for m in await self._machines() if _wanted(m[0], wanted)]
-        return _items([await self._node(*machine) for machine in found[: _limit(request, 1000)]], len(found))
+        return answers.items(
+            [await self._node(*machine) for machine in found[: answers.limit(request, 1000)]], len(found)
+        )
 
     async def node(self, request: web.Request) -> web.Response:
         """One machine."""
         name = request.match_info["name"]
         machine = await self._machine(name)
-        return _one(await self._node(*machine) if machine else None, "machine")
-
-    async def leases(self, request: web.Request) -> web.Response:
-        """Leases by address."""
-        network = request.query.get("network")
-        found = [x for x in await self._from.leases.leases() if network in (None, x.network)]
-        found.sort(key=lambda lease: lease.address)
-        now = self._from.clock()
-        return _items([shapes.lease(x, now) for x in found[: _limit(request, 1000)]], len(found))
-
-    async def lease(self, request: web.Request) -> web.Response:
-        """One lease."""
-        lease = await self._lease(request.match_info["which"])
-        return _one(shapes.lease(lease, self._from.clock()) if lease else None, "lease")
-
-    async def pools(self, _: web.Request) -> web.Response:
-        """Pools."""
-        return _all(self._pools())
-
-    async def pool(self, request: web.Request) -> web.Response:
-        """One pool."""
-        return _named(self._pools(), request, "pool")
+        return answers.one(await self._node(*machine) if machine else None, "machine")
 
     async def clusters(self, _: web.Request) -> web.Response:
         """Clusters."""
-        return _all(self._clusters())
+        return answers.everything(self._clusters())
 
     async def cluster(self, request: web.Request) -> web.Response:
         """One cluster."""
-        return _named(self._clusters(), request, "cluster")
+        return answers.named(self._clusters(), request, "cluster")
 
     async def images(self, _: web.Request) -> web.Response:
         """Images."""
-        return _all(await asyncio.to_thread(self._images))
+        return answers.everything(await asyncio.to_thread(self._images))
 
     async def image(self, request: web.Request) -> web.Response:
         """One image."""
-        return _named(await asyncio.to_thread(self._images), request, "image")
+        return answers.named(await asyncio.to_thread(self._images), request, "image")
 
     async def description(self, _: web.Request) -> web.Response:
         """The OpenAPI document."""
@@ -201,9 +152,13 @@ class Views:
         """Prometheus metrics."""
         sources = self._from
         leases = await sources.leases.leases()
-        boots = sources.boots.all(limit=MOST)
+        boots = sources.boots.all(limit=answers.MOST)
         counters = sources.journal.counters
-        text = metrics.render(__version__, counters, boots, leases, sources.processes(), sources.clock())
+        networks = [n for n in sources.inventory().networks.values() if n.ranges]
+        pools = {network.name: await sources.addresses.usage(network) for network in networks}
+        text = metrics.render(
+            __version__, counters, boots, leases, pools, sources.processes(), sources.clock()
+        )
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def healthz(self, _: web.Request) -> web.Response:
@@ -217,10 +172,10 @@ class Views:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The live stream, or the newest events."""
-        mac = _mac(request.query["mac"]) if "mac" in request.query else None
+        mac = answers.mac(request.query["mac"]) if "mac" in request.query else None
         if "application/json" in request.headers.get("Accept", ""):
-            newest = self._from.journal.events(mac, _limit(request, 100))
-            return _items([shapes.event(event) for event in newest], None)
+            newest = self._from.journal.events(mac, answers.limit(request, 100))
+            return answers.items([shapes.event(event) for event in newest], None)
         return await self._stream(request, mac)
 
     async def end_streams(self, _: web.Application) -> None:
@@ -262,7 +217,9 @@ class Views:
 
     def _boots_of(self, mac: Mac) -> list[Any]:
         node = self._from.inventory().by_mac.get(mac)
-        return self._from.boots.of_machine(node.name) if node else self._from.boots.all(mac, limit=MOST)
+        return (
+            self._from.boots.of_machine(node.name) if node else self._from.boots.all(mac, limit=answers.MOST)
+        )
 
     async def _machines(self) -> list[tuple[Assignment, tuple[Mac, ...]]]:
         inventory = self._from.inventory()
@@ -280,7 +237,7 @@ class Views:
     async def _machine(self, name: str) -> tuple[Assignment, tuple[Mac, ...]] | None:
         inventory = self._from.inventory()
         node = inventory.by_name.get(name)
-        mac = None if node else _mac_or_none(name)
+        mac = None if node else answers.mac_or_none(name)
         if node is None and mac is not None:
             node = inventory.by_mac.get(mac)
         if node is not None:
@@ -291,21 +248,6 @@ class Views:
         holder = assignment.name if assignment.node else str(macs[0])
         lease = await self._from.leases.lease_of(holder, assignment.network.name)
         return shapes.node(assignment, macs, lease, self._from.boots.of_node(assignment.name))
-
-    async def _lease(self, which: str) -> Lease | None:
-        try:
-            return await self._from.leases.lease_at(IPv4Address(which))
-        except ValueError:
-            mac = _mac_or_none(which)
-        every = await self._from.leases.leases()
-        return next(
-            (x for x in every if which in (x.holder, x.name) or (mac is not None and x.mac == mac)), None
-        )
-
-    def _pools(self) -> list[shapes.Json]:
-        inventory = self._from.inventory()
-        sizes = Counter(node.pool for node in inventory.nodes)
-        return [shapes.pool(pool, sizes[name]) for name, pool in sorted(inventory.pools.items())]
 
     def _clusters(self) -> list[shapes.Json]:
         inventory, problem = self._from.inventory(), self._from.cluster_problem
@@ -351,42 +293,3 @@ def _file(name: str, media: str) -> guard.Handler:
 def _wanted(assignment: Assignment, wanted: dict[str, str]) -> bool:
     is_of = {"pool": assignment.pool.name, "cluster": assignment.cluster.name}
     return all(is_of[key] == value for key, value in wanted.items())
-
-
-def _limit(request: web.Request, default: int) -> int:
-    text = request.query.get("limit", str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST):
-        raise Refused(400, f"limit is a number from 1 to {MOST}")
-    return int(text)
-
-
-def _mac(text: str) -> Mac:
-    mac = _mac_or_none(text)
-    if mac is None:
-        raise Refused(400, "mac is a MAC address like 52:54:00:12:34:56")
-    return mac
-
-
-def _mac_or_none(text: str) -> Mac | None:
-    try:
-        return Mac(text)
-    except ValueError:
-        return None
-
-
-def _items(items: list[shapes.Json], total: int | None) -> web.Response:
-    return web.json_response({"items": items, "total": len(items) if total is None else total})
-
-
-def _all(items: list[shapes.Json]) -> web.Response:
-    return _items(items, None)
-
-
-def _one(item: shapes.Json | None, noun: str) -> web.Response:
-    if item is None:
-        raise Refused(404, f"there is no such {noun}")
-    return web.json_response(item)
-
-
-def _named(items: list[shapes.Json], request: web.Request, noun: str) -> web.Response:
-    return _one(next((i for i in items if i["name"] == request.match_info["name"]), None), noun)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from netboot.model.lease import Usage
 from netboot.proc import ProcessInfo
 from netboot.web.api.metrics import render
 from tests.store.values import NOW, boot, lease
@@ -14,7 +15,9 @@ SAMPLE = re.compile(r'[a-z_]+\{(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*\} -?[0-9.e
 def text(**counters: int) -> str:
     """Metrics of two leases, one boot and one process."""
     process = ProcessInfo("bulk", 1, 4242, "up", 7, 2)
-    return render("0.1.0", counters, [boot(1)], [lease(1), lease(2, seen=NOW - 100)], [process], NOW)
+    leases = [lease(1), lease(2, seen=NOW - 100)]
+    pools = {"compute": Usage(200, 150, 48, 2, None), "small": Usage(3, 3, 0, 0, NOW - 90)}
+    return render("0.1.0", counters, [boot(1)], leases, pools, [process], NOW)
 
 
 def test_every_line_is_in_the_format() -> None:
@@ -32,6 +35,10 @@ def test_counters_boots_leases_and_processes_are_told() -> None:
     assert 'netboot_boots{state="stopped"} 1' in shown and 'netboot_boots{state="joined"} 0' in shown
     assert 'netboot_leases{network="compute",state="live"} 1' in shown
     assert 'netboot_leases{network="compute",state="expired"} 1' in shown
+    for name, value in (("size", 200), ("used", 150), ("free", 48), ("resting", 2)):
+        assert f'netboot_pool_{name}{{network="compute"}} {value}\n' in shown
+    assert 'netboot_pool_exhausted_seconds{network="compute"} 0\n' in shown
+    assert 'netboot_pool_exhausted_seconds{network="small"} 90.0\n' in shown
     assert 'netboot_process_restarts_total{kind="bulk",index="1",state="up"} 2' in shown
     assert 'netboot_process_connections{kind="bulk",index="1",state="up"} 7' in shown
 

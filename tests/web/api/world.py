@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from netboot.catalog import Catalog
+from netboot.dhcp.server import DhcpServer
 from netboot.events import Boots, Journal
 from netboot.model.image import FILES
 from netboot.model.inventory import AddressRange, Cluster, Inventory, JoinSettings, Network, Node, Pool
@@ -46,6 +47,14 @@ class World:
         self.images_dir = images_dir
         self.ready = True
         self.inventory = inventory()
+        self.dhcp = DhcpServer(
+            inventory=lambda: self.inventory,
+            leases=self.store,
+            boots=self.boots,
+            journal=self.journal,
+            clock=lambda: self.now,
+            boot_port=80,
+        )
 
     def new_id(self) -> str:
         """b1, b2, ..."""
@@ -58,6 +67,7 @@ class World:
             "boots": self.boots,
             "journal": self.journal,
             "leases": self.store,
+            "addresses": self.dhcp,
             "catalog": Catalog(self.images_dir),
             "inventory": lambda: self.inventory,
             "tokens": lambda: (token_sha256("x" * 40), token_sha256(TOKEN)),
