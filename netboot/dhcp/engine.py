@@ -294,7 +294,7 @@ def _reply(
     name = with_nul(profile.name) if effect.text_nul else profile.name
     head, echoes = _HEADS[kind], _echoes(request, client, profile, effect)
     limit = (effect.limit or _limit(request)) - HEADER_SIZE - len(head) - len(name) - len(echoes) - 1
-    tail = profile.group.tail(client, request.options.get(55, b""), duration, limit)
+    tail = profile.group.tail(client, quirks, request.options.get(55, b""), duration, limit)
     payload = encode_reply(
         request,
         flags=request.flags,

@@ -78,12 +78,13 @@ class Group:
         """What this client's firmware needs, by the table and by its node."""
         return resolve(client, self.boot.quirks)
 
-    def tail(self, client: Client, asked: bytes, duration: float | None, limit: int) -> Tail:
+    def tail(
+        self, client: Client, quirks: Resolved, asked: bytes, duration: float | None, limit: int
+    ) -> Tail:
         """The reply's options (without 12, 53 and echoes, `limit` octets at most) and header fields.
 
-        `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
+        `quirks` are this client's, `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
         """
-        quirks = self.quirks(client)
         key = (client.speaker, client.arch, asked, duration, quirks.texts)
         tail = self._tails.get(key) or self._made(key, client, asked, duration, _UNLIMITED)
         if len(tail.before) + len(tail.after) <= limit:

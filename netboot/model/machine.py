@@ -110,6 +110,10 @@ class Client:
     server_id: IPv4Address | None = None
     """The server identifier that it shall be told, so that renewals pass the relay, too (RFC 5107)."""
 
+    def __hash__(self) -> int:
+        """By the card alone: what a client leads to is looked up several times for each packet."""
+        return hash(self.mac)
+
 
 def smbios_uuid(wire_order: uuid_module.UUID) -> uuid_module.UUID:
     """The same UUID with its first three fields in the other byte order.

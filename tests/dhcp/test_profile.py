@@ -37,7 +37,8 @@ def assignment(mac: Mac = NODE_MACS[0], stock: Inventory | None = None) -> Assig
 def told(group: Group, options: dict[int, bytes], limit: int = 1200, duration: float | None = 60.0) -> Packet:
     """The options of a reply, read back."""
     request = discover(NODE_MACS[0], options)
-    tail = group.tail(client_of(request), options.get(55, b""), duration, limit)
+    client = client_of(request)
+    tail = group.tail(client, group.quirks(client), options.get(55, b""), duration, limit)
     assert len(tail.before) + len(tail.after) <= limit
     return decode(encode_with(request, tail.before + tail.after))
 
