@@ -47,11 +47,14 @@ class Askers:
         booting = boot is not None and boot.ended is None and now - boot.started <= session.LIFE
         return lease.live(now) or booting
 
-    def match(self, mac: Mac, network: str) -> Assignment | NoMatch:
-        """What a machine on this network belongs to."""
+    def match(self, mac: Mac, network: str, held_as: str) -> Assignment | NoMatch:
+        """What a machine on this network belongs to; `held_as` is the name that its lease or boot is under.
+
+        DHCP may have known it by what it says nowhere else: its UUID, or its place at a relay agent.
+        """
         inventory = self._inventory()
         found = inventory.networks.get(network)
-        return inventory.match(Client(mac), [found] if found else [])
+        return inventory.match(Client(mac), [found] if found else [], held_as=held_as)
 
     def network_of(self, client: IPv4Address) -> Network | None:
         """The network whose subnet holds this address."""

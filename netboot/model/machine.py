@@ -129,3 +129,12 @@ def other_order(text: str) -> str:
     first, second, third, rest = text[:8], text[9:13], text[14:18], text[18:]
     swapped = (bytes.fromhex(part)[::-1].hex() for part in (first, second, third))
     return "-".join(swapped) + rest
+
+
+def uuid_of(text: str) -> str | None:
+    """A UUID in its canonical text; None for any other text, and for those that name no machine."""
+    try:
+        parsed = uuid_module.UUID(text)
+    except ValueError:
+        return None
+    return None if parsed.int in (0, (1 << 128) - 1) else str(parsed)

@@ -94,7 +94,7 @@ class TftpScripts:
             self._refuse(f"{mac} asked, but the link shows another machine there", asker.address)
             reason = "another machine answers at this address"
             return loaders.wait_script(loader, reason, server=server, mac=mac)
-        found = self._askers.match(mac, lease.network)
+        found = self._askers.match(mac, lease.network, lease.holder)
         decision = loaders.passable(decide(found, self._catalog, self._inventory().mirrors))
         if isinstance(decision, NoBoot):
             self._nothing(decision, boot)

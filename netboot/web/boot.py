@@ -43,8 +43,8 @@ from netboot.join import JoinMaterial, JoinMethod, request_of
 from netboot.model.boot import Boot, Claim
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.lease import Lease
-from netboot.model.machine import Client, Mac
-from netboot.proc import BulkPool, Progress
+from netboot.model.machine import Client, Mac, uuid_of
+from netboot.proc import BulkPool, Place, Progress
 from netboot.store import Store
 from netboot.web.accept import Acceptor, Limits, Request, Response
 from netboot.web.http1 import Head
@@ -65,6 +65,17 @@ class _Session:
 
     claim: Claim
     boot: Boot
+
+
+@dataclass(frozen=True, slots=True)
+class Https:
+    """HTTPS beside the boot port: its port, and the CA that a seed tells its machine to trust (PEM or empty).
+
+    With a CA, nodes claim and report over HTTPS; without one they cannot check it and stay with HTTP.
+    """
+
+    port: int
+    ca: str = ""
 
 
 class BootHttp:
@@ -90,7 +101,7 @@ class BootHttp:
         limits: Limits | None = None,
         storm: Storm | None = None,
         rng: random.Random | None = None,
-        ca: str = "",
+        https: Https | None = None,
     ) -> None:
         self.on_material: list[Callable[[Boot, JoinMaterial], None]] = []
         self._inventory = inventory
@@ -106,7 +117,7 @@ class BootHttp:
         self._boot_port = boot_port
         self._rng = rng or random.Random()
         self._storm = storm
-        self._ca = ca
+        self._https = https
         self._assigned: OrderedDict[str, Assignment] = OrderedDict()  # a claimed boot keeps it over a reload
         self._log_lines: OrderedDict[str, int] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -152,15 +163,25 @@ class BootHttp:
         lease = await self._store.lease_at(client)
         return lease.boot_id if lease else None
 
-    def admit(self, head: Head, client: IPv4Address, boot_id: str | None) -> Response | None:
+    def admit(self, method: str, path: str, client: IPv4Address, boot_id: str | None) -> Wait | None:
         """Downloads of `/images` wait for their turn where `server.storm` limits them; nothing else does."""
-        if head.method != "GET" or not head.path.startswith("/images/"):
+        if method != "GET" or not path.startswith("/images/"):
             return None
-        step = (
-            "squashfs" if head.path.endswith("/root.squashfs") else None
-        )  # the script waited for the others
-        wait = self._queued(client, boot_id, step)
-        return _unavailable(str(wait), wait.seconds) if wait else None
+        # the script has waited for kernel and initrd
+        return self._queued(client, boot_id, "squashfs" if path.endswith("/root.squashfs") else None)
+
+    async def place(self, method: str, path: str, client: str) -> Place:
+        """The same question from a worker of the HTTPS listener. Raises StoreError and ValueError."""
+        address = IPv4Address(client)
+        if not self._acceptor.may_ask(client):
+            return Place(None, 1, "too many requests")
+        boot_id = await self.boot_at(address)
+        wait = self.admit(method, path, address, boot_id)
+        return Place(boot_id, wait.seconds, str(wait)) if wait else Place(boot_id)
+
+    def relayed(self, fd: int, client: str, local: str) -> None:
+        """A request that came over HTTPS; see `proc.HttpsSide.on_relay`."""
+        self._acceptor.relayed(fd, client, local)
 
     def _queued(self, client: IPv4Address, boot_id: str | None, step: str | None) -> Wait | None:
         """The machine's place in the queue, shown at this step of its boot; None where it may download."""
@@ -242,12 +263,13 @@ class BootHttp:
         lease = asker.lease
         boot = self._boots.get(lease.boot_id) if lease and lease.boot_id else None
         if lease is None or lease.mac != mac or not self._askers.held(lease, boot):
-            return self._script_for_stranger(mac, request.client, base)
+            claims = Client(mac, uuid=uuid_of(request.head.query.get("uuid", "")))
+            return self._script_for_stranger(claims, request.client, base)
         if not session.proved(asker):
             self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
             reason = "another machine answers at this address"
             return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
-        decision = decide(self._askers.match(mac, lease.network), self._catalog, self._inventory().mirrors)
+        decision = decide(self._askers.match(mac, lease.network, lease.holder), self._catalog, self._inventory().mirrors)
         if isinstance(decision, NoBoot):
             if boot is not None and not boot.claimed:
                 self._boots.step(boot.id, "script", detail=decision.reason)
@@ -262,10 +284,10 @@ class BootHttp:
         key = boot_key(self._secret, boot.id)
         return ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address)
 
-    def _script_for_stranger(self, mac: Mac, client: IPv4Address, base: str) -> str:
+    def _script_for_stranger(self, claims: Client, client: IPv4Address, base: str) -> str:
         """Asked from another address than the leased one: no seed, no boot touched, an explanation."""
         networks = [n for n in self._inventory().networks.values() if client in n.subnet]
-        assignment = self._inventory().match(Client(mac), networks)
+        mac, assignment = claims.mac, self._inventory().match(claims, networks)
         if isinstance(assignment, NoMatch):
             self._refuse_script(f"{mac}: {assignment.reason}", client)
             decision = decide(assignment, self._catalog)
@@ -301,12 +323,13 @@ class BootHttp:
         boot = session.boot_of_key(key, self._candidates(lease), self._secret)
         session.check_unused(boot, await self._store.claim_of(boot.id), self._clock())
         assignment = self._assignment(boot, lease.network)
+        https = self._https if self._https and self._https.ca else None
         seed = seed_cpio(
             key=key,
             node=assignment.name,
             join=assignment.cluster.join.method,
-            server=self._base(request),
-            ca=self._ca,
+            server=self._base(request, secure=https is not None),
+            ca=https.ca if https else "",
         )
         if request.head.method == "GET":
             self._boots.step(boot.id, "seed")
@@ -506,11 +529,17 @@ class BootHttp:
 
     # facts
 
-    def _base(self, request: Request) -> str:
-        """Our URL as this machine's network has it: from the file or the socket, never from Host."""
+    def _base(self, request: Request, *, secure: bool = False) -> str:
+        """Our URL as this machine's network has it: from the file or the socket, never from Host.
+
+        HTTPS where the request came so, or where its answer shall lead there (`secure`).
+        """
         networks = self._inventory().networks.values()
         ours = [n.address for n in networks if n.address and request.client in n.subnet]
-        return ipxe.base_url(ours[0] if ours else request.local, self._boot_port)
+        address = ours[0] if ours else request.local
+        if self._https is not None and (secure or request.secure):
+            return ipxe.base_url(address, self._https.port, secure=True)
+        return ipxe.base_url(address, self._boot_port)
 
     def _candidates(self, lease: Lease) -> list[Boot]:
         """The boots that a key from this address may belong to: the lease's, then the machine's others."""
@@ -527,7 +556,7 @@ class BootHttp:
         """What a boot belongs to: as it was when it was claimed, else as the inventory has it now."""
         if kept := self._assigned.get(boot.id):
             return kept
-        found = self._askers.match(boot.mac, network)
+        found = self._askers.match(boot.mac, network, boot.node)
         if isinstance(found, NoMatch):
             raise Refused(404, f"{boot.mac} belongs to nothing any more: {found.reason}")
         return found
