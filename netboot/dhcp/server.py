@@ -382,7 +382,11 @@ class DhcpServer:
         if client.speaker is Speaker.SYSTEM or not opens:
             return current
         boot = self._boots.discovered(
-            client.mac, node=assignment.name, cluster=assignment.cluster.name, now=now
+            client.mac,
+            node=assignment.name,
+            cluster=assignment.cluster.name,
+            now=now,
+            declared=assignment.node is not None,
         )
         if current is None or boot.id != current.id:
             for observer in self.on_boot:

@@ -22,6 +22,10 @@ from netboot.store import BootStore
 log = logging.getLogger("netboot")
 
 
+_KNOCKING = ("discover", "offer")
+"""The steps of a boot that hold nothing yet: neither an address nor anything else of ours."""
+
+
 def boot_id(now: float, random: bytes) -> str:
     """A boot's id: 8 hex digits of its second, so that ids sort by time, and 8 of `random` (4 bytes)."""
     return f"{int(now) & 0xFFFFFFFF:08x}{random[:4].hex()}"
@@ -51,6 +55,9 @@ class Boots:
     """Quirks kept per boot."""
     LIMIT = 20_000
     """Boots in memory, whatever happens."""
+    VISITORS = 2000
+    """Boots in memory of machines that nobody declared and that took no address yet. They are written
+    nowhere and told to nobody: anybody can invent such machines by the thousand each second."""
     REMEMBERED = 5000
     """Boots of earlier runs that a start reads again, the newest."""
     BATCH = 1000
@@ -69,6 +76,7 @@ class Boots:
         self._macs: dict[Mac, str] = {}
         self._heard: OrderedDict[str, float] = OrderedDict()  # boots that are not over: their last progress
         self._dirty: dict[str, None] = {}
+        self._visitors: OrderedDict[str, None] = OrderedDict()
         self._store_failed = False
 
     async def start(self) -> None:
@@ -133,11 +141,11 @@ class Boots:
         """The boots under a node name that are remembered, newest first."""
         return [self._boots[i] for i in reversed(self._machines.get(name, ()))]
 
-    def discovered(self, mac: Mac, *, node: str, cluster: str, now: float) -> Boot:
+    def discovered(self, mac: Mac, *, node: str, cluster: str, now: float, declared: bool = True) -> Boot:
         """The boot that this firmware's DISCOVER belongs to: the machine's current one, or a new one."""
         current = self.of_node(node)
         if current is None or _over(current, now):
-            return self._open(Boot(self._fresh_id(), mac, node, cluster, started=now))
+            return self._open(Boot(self._fresh_id(), mac, node, cluster, started=now), declared)
         self._macs[mac] = node
         if current.mac != mac:
             self._put(replace(current, mac=mac))
@@ -233,8 +241,12 @@ class Boots:
             text = f"{boot.node} stopped at {stall.step}: {stall.cause}"
             self._note("boot_stalled", boot, text, level=logging.WARNING)
 
-    def _open(self, boot: Boot) -> Boot:
+    def _open(self, boot: Boot, declared: bool) -> Boot:
         self._file(boot)
+        if not declared:
+            self._visitors[boot.id] = None
+            if len(self._visitors) > self.VISITORS:
+                self._dismiss(next(iter(self._visitors)))
         self._heard[boot.id] = boot.started
         self._journal.counters["boots_opened"] += 1
         self.step(boot.id, "discover", at=boot.started)
@@ -256,9 +268,18 @@ class Boots:
             except Exception:
                 log.exception("what follows the end of boot %s failed", boot.id)
 
+    def _dismiss(self, boot_id: str) -> None:
+        """Forget a visitor; it opens another boot when it comes again."""
+        self._unfile(self._boots[boot_id])
+        self._forget(boot_id)
+
     def _put(self, boot: Boot) -> None:
-        """Replace a boot's state, to be written at the next flush."""
+        """Replace a boot's state, to be written at the next flush; a visitor's once it took an address."""
         self._boots[boot.id] = boot
+        if boot.id in self._visitors:
+            if boot.steps[-1].step in _KNOCKING:
+                return
+            del self._visitors[boot.id]
         self._dirty[boot.id] = None
         self._journal.publish(("boot", boot))
 
@@ -293,6 +314,7 @@ class Boots:
         boot = self._boots.pop(boot_id)
         self._heard.pop(boot_id, None)
         self._dirty.pop(boot_id, None)
+        self._visitors.pop(boot_id, None)
         if self._macs.get(boot.mac) == boot.node and boot.node not in self._machines:
             del self._macs[boot.mac]
 
@@ -304,6 +326,9 @@ class Boots:
     def _note(
         self, kind: str, boot: Boot, text: str, level: int = logging.INFO, detail: str | None = None
     ) -> None:
+        if boot.id in self._visitors:
+            self._journal.counters[kind] += 1
+            return
         address = str(boot.address) if boot.address else None
         steps = kind == "boot_step"  # the timeline has them: the machine's ring is for what it does not tell
         self._journal.note(
