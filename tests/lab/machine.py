@@ -24,6 +24,18 @@ BIOS = ["-machine", "pc,graphics=off", "-cpu", "Nehalem,-svm"]
 """SeaBIOS and iPXE with all their text on the serial line."""
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+SECURE_CODE = "/usr/share/OVMF/OVMF_CODE_4M.ms.fd"
+SECURE_VARS = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+"""Firmware that starts only what Microsoft signed: the distribution's shim."""
+SECURE = ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+IPXE_KERNEL = "/usr/lib/ipxe/ipxe.lkrn"
+TO_PXELINUX = """#!ipxe
+ifopen net0
+dhcp net0
+set net0/filename lpxelinux.0
+chain tftp://${net0/next-server}/lpxelinux.0
+"""
+"""QEMU has no PXE of its own: iPXE lends its to pxelinux."""
 HTTP_BOOT_ONLY = [
     word
     for version in ("IPv4", "IPv6")
@@ -96,7 +108,10 @@ class Serial:
 
 
 class Machine:
-    """One machine. `firmware` is bios (SeaBIOS and iPXE), efi-tftp or efi-http (EDK2's own clients).
+    """One machine.
+
+    `firmware` is bios (SeaBIOS and iPXE), efi-tftp or efi-http (EDK2's own clients), efi-secure (EDK2 with
+    Secure Boot, its own TFTP client) or pxelinux (started by iPXE).
 
     Each MAC is a network card on a tap of its own; `boots_from` is the card that the firmware starts from.
     """
@@ -174,22 +189,35 @@ class Machine:
             "1",
         ]
         command += ["-display", "none", "-serial", "stdio", "-device", "virtio-rng-pci", "-uuid", self.uuid]
-        if self.firmware == "bios":
+        if self.firmware in ("bios", "pxelinux"):
             command += BIOS
+            command += self._pxelinux() if self.firmware == "pxelinux" else []
         else:
-            variables = self.directory / f"{self.name}.{self._powered}.vars"
-            shutil.copyfile(OVMF_VARS, variables)
-            command += ["-machine", "q35", "-cpu", "Nehalem,-svm" if accelerator == "kvm" else "max"]
-            command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"]
-            command += ["-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
-            command += HTTP_BOOT_ONLY if self.firmware == "efi-http" else []
+            command += self._efi(accelerator)
         for number, (mac, tap) in enumerate(zip(self.macs, self.taps, strict=True)):
             command += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
             # without a ROM of QEMU's the firmware's own network client does the work
-            rom = "" if self.firmware == "bios" and number == self.boots_from else ",romfile="
+            rom = "" if self.firmware in ("bios", "pxelinux") and number == self.boots_from else ",romfile="
             boot = ",bootindex=1" if number == self.boots_from else ""
             command += ["-device", f"virtio-net-pci,netdev=n{number},mac={mac}{boot}{rom}"]
         return command
+
+    def _efi(self, accelerator: str) -> list[str]:
+        secure = self.firmware == "efi-secure"
+        code, template = (SECURE_CODE, SECURE_VARS) if secure else (OVMF_CODE, OVMF_VARS)
+        variables = self.directory / f"{self.name}.{self._powered}.vars"
+        shutil.copyfile(template, variables)
+        command = ["-machine", "q35,smm=on" if secure else "q35"]
+        command += ["-cpu", "Nehalem,-svm" if accelerator == "kvm" else "max"]
+        command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
+        command += ["-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+        command += SECURE if secure else []
+        return command + (HTTP_BOOT_ONLY if self.firmware == "efi-http" else [])
+
+    def _pxelinux(self) -> list[str]:
+        script = self.directory / f"{self.name}.ipxe"
+        script.write_text(TO_PXELINUX)
+        return ["-kernel", IPXE_KERNEL, "-initrd", str(script)]
 
     # What it does
 

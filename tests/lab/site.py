@@ -40,6 +40,8 @@ ROLES = (
     "standalone",
     "canary",
     "second",
+    "secure",
+    "pxelinux",
 )
 """The declared machines of the micro site, each named for what it is there to show."""
 
@@ -191,6 +193,24 @@ def running_site(
         yield Site(lab, kube, appliance, directory)
 
 
+LOADERS = {
+    "shimx64.efi": "/usr/lib/shim/shimx64.efi.signed",
+    "grubx64.efi": "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed",
+    "lpxelinux.0": "/usr/lib/PXELINUX/lpxelinux.0",
+    "ldlinux.c32": "/usr/lib/syslinux/modules/bios/ldlinux.c32",
+}
+"""The distribution's boot loaders under the names that they are asked for."""
+
+
+def lay_loaders(folder: Path) -> Path:
+    """A files_dir with the boot loaders that are installed."""
+    folder.mkdir(exist_ok=True)
+    for name, source in LOADERS.items():
+        if Path(source).exists():
+            shutil.copyfile(source, folder / name)
+    return folder
+
+
 def write_yaml(path: Path, content: Mapping[str, Any]) -> Path:
     """An operator's file."""
     path.write_text(yaml.safe_dump(dict(content), sort_keys=False))
@@ -202,7 +222,11 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
     join = {"method": "kubeadm", "kubeconfig": str(kubeconfig), "bind": "cluster"}
     cluster = {"endpoint": KUBE, "join": join}
     content = {
-        "server": {"data_dir": str(directory / "data"), "images_dir": str(directory / "images")},
+        "server": {
+            "data_dir": str(directory / "data"),
+            "images_dir": str(directory / "images"),
+            "files_dir": str(lay_loaders(directory / "files")),
+        },
         "networks": [
             {
                 "name": "lab",
@@ -253,4 +277,6 @@ def _pool(cluster: str, roles: Sequence[str]) -> dict[str, Any]:
     for node in nodes:
         if node["name"] == "cards":
             node["macs"].append(mac_of("cards", 1))
+        if node["name"] == "secure":
+            node["boot"] = {"program": "shimx64.efi"}
     return {"name": cluster, "cluster": cluster, "network": "lab", "nodes": nodes}
