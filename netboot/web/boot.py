@@ -269,7 +269,8 @@ class BootHttp:
             self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
             reason = "another machine answers at this address"
             return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
-        decision = decide(self._askers.match(mac, lease.network, lease.holder), self._catalog, self._inventory().mirrors)
+        found = self._askers.match(mac, lease.network, lease.holder)
+        decision = decide(found, self._catalog, self._inventory().mirrors)
         if isinstance(decision, NoBoot):
             if boot is not None and not boot.claimed:
                 self._boots.step(boot.id, "script", detail=decision.reason)
