@@ -199,6 +199,8 @@ class Observer:
             if finding is None:
                 self.skipped["messages of what is no Ethernet card"] += 1
                 continue
+            if exchange.wants_no_answer:
+                continue  # our books know it now, and there is nothing to compare
             self.summary.take(finding)
             self.machines.take(finding)
             self._display.finding(finding)

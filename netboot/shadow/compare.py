@@ -118,9 +118,13 @@ def _words(raw: bytes) -> str:
 def differences(theirs: Side, ours: Side, network: Network | None) -> list[Difference]:
     """What differs between two answers to one request, the gravest first.
 
-    Two addresses out of the network's ranges do not differ: dynamic here as there.
+    Two addresses out of the network's ranges do not differ: dynamic here as there. In proxy mode we would
+    only say what to boot.
     """
-    if theirs.kind is not ours.kind and not (theirs.packet is None and theirs.address):
+    if network is not None and network.mode == "proxy":
+        return list(_boot(theirs, ours)) if ours.packet else []
+    unheard = theirs.packet is None and theirs.address is not None
+    if (theirs.kind is not ours.kind and not unheard) or (unheard and ours.address is None):
         return [_difference("answer", _answer(theirs), _answer(ours))]
     return [
         *_address(theirs.address, ours.address, network),
@@ -131,7 +135,7 @@ def differences(theirs: Side, ours: Side, network: Network | None) -> list[Diffe
 
 def _answer(one: Side) -> str:
     if one.packet is None or one.kind is None:
-        return "no answer"
+        return f"{one.address}, not heard here" if one.address else "no answer"
     return f"{one.kind.name} {one.address}" if one.address else one.kind.name
 
 

@@ -78,12 +78,15 @@ class Exchange:
         return self.turns[0].at
 
     @property
+    def wants_no_answer(self) -> bool:
+        """Whether the client only told something: RELEASE, DECLINE."""
+        return self.turns[0].kind in (Kind.RELEASE, Kind.DECLINE)
+
+    @property
     def settled(self) -> bool:
         """Whether the client knows what it has: an ACK or NAK came, or it wanted no answer."""
-        turn = self.turns[-1]
-        if turn.kind in (Kind.RELEASE, Kind.DECLINE):
-            return True
-        return any(answer.kind in (Kind.ACK, Kind.NAK) for answer in turn.answers)
+        answers = (answer.kind for answer in self.turns[-1].answers)
+        return self.wants_no_answer or any(kind in (Kind.ACK, Kind.NAK) for kind in answers)
 
     def turn(self, kind: Kind) -> Turn | None:
         """The turn that this kind of request opened."""

@@ -109,7 +109,7 @@ class _Writer:
         self._inventory = inventory
         self._names = set(inventory.by_name)
         self._addresses = set(inventory.reserved)
-        self._uuids = {_either_order(n.uuid): n.name for n in inventory.nodes if n.uuid}
+        self._uuids = {_either_order(n.uuid) for n in inventory.nodes if n.uuid}
         catching = (pool.node_name for pool in inventory.pools.values() if pool.catch_all)
         self._generated = [re.compile(re.escape(n).replace(r"\{mac\}", "([0-9a-f]{12})")) for n in catching]
 
@@ -136,29 +136,21 @@ class _Writer:
         """One machine; as a comment where the file could not take it."""
         lines = list(self._node(cards, network))
         addressed = any(line.lstrip().startswith("address:") for line in lines)
-        known = self._uuids.get(_either_order(cards[0].uuid)) if cards[0].uuid else None
         yield f"      # {_plain(', '.join(dict.fromkeys(k for c in cards for k in c.kinds)))}{_vendor(cards)}"
-        if known:
-            yield f"      # its UUID is that of {known}: add the MAC there, if it is the same machine"
         if network is not None and not network.ranges and not addressed:
             yield f"      # network {network.name} has no range: give it an address before it can stand here"
             lines = [f"      #{line[6:]}" for line in lines]
         yield from lines
-        for card in cards:
-            if card.uuid and not known:
-                self._uuids[_either_order(card.uuid)] = self._last
-
-    _last = ""
 
     def _node(self, cards: list[Card], network: Network | None) -> Iterator[str]:
-        self._last = self._name(cards)
-        yield f'      - name: "{self._last}"'
+        yield f'      - name: "{self._name(cards)}"'
         yield f"        macs: [{', '.join(c.mac for c in cards)}]"
         addressed = [c for c in cards if c.address is not None]
         for card in addressed:
             yield from self._address(card, network, first=card is addressed[0])
         uuid = next((c.uuid for c in cards if c.uuid), None)
         if uuid and _either_order(uuid) not in self._uuids:
+            self._uuids.add(_either_order(uuid))
             yield f"        uuid: {uuid}"
 
     def _name(self, cards: list[Card]) -> str:

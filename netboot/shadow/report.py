@@ -43,7 +43,8 @@ class Summary:
     def take(self, finding: Finding) -> None:
         """Count one; a machine counts once, by the worst that was found of it."""
         self.exchanges[finding.verdict] += 1
-        self.topics.update(d.what for d in finding.differences)
+        if finding.verdict is Verdict.DIFFERS:
+            self.topics.update(d.what for d in finding.differences)
         for server in finding.servers if len(self.servers) < 100 else ():
             self.servers[server] += 1
         mac = finding.client.mac
@@ -122,7 +123,7 @@ def lines(finding: Finding, *, fancy: bool = True) -> Iterator[Line]:
     )
     for turn in finding.turns:
         yield from _turn(turn, finding, fancy)
-    if finding.differences:
+    if finding.verdict is Verdict.DIFFERS:
         server = finding.servers[0] if finding.servers else "they"
         yield _row("", f"{server} says", "netboot would say", ("dim", "dim", "dim"))
         for difference in finding.differences:
