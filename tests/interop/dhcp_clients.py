@@ -81,11 +81,14 @@ class Program:
         """Reason, address and name of each call of its script."""
         return [line.split() for line in self.events.read_text().splitlines()] if self.events.exists() else []
 
-    def wait_for(self, pattern: str, timeout: float = 25, *, times: int = 1) -> str:
-        """Wait until it wrote `pattern` so often; the last match's first group, or the match."""
+    def wait_for(
+        self, pattern: str, timeout: float = 25, *, times: int = 1, where: Path | None = None
+    ) -> str:
+        """Wait until `pattern` stands so often in its log; the last match's first group, or the match."""
 
         def look() -> re.Match[str] | None:
-            found = list(re.finditer(pattern, self.said(), re.MULTILINE))
+            text = (where or self.log).read_text(errors="replace") if (where or self.log).exists() else ""
+            found = list(re.finditer(pattern, text, re.MULTILINE))
             return found[-1] if len(found) >= times else None
 
         try:
@@ -139,11 +142,12 @@ class Udhcpc(Program):
     def run(self, *extra: str) -> None:
         """Start it; -R releases at its end."""
         script = str(self._script(UDHCPC_SCRIPT))
-        self.start("busybox", "udhcpc", "-i", "eth0", "-f", "-R", "-t", "8", "-T", "1", "-s", script, *extra)
+        words = ["-i", "eth0", "-f", "-R", "-t", "8", "-T", "1", "-A", "1", "-s", script]
+        self.start("busybox", "udhcpc", *words, *extra)
 
     def bound(self, *, times: int = 1) -> str:
-        """Its address, once it was given one so often."""
-        return self.wait_for(r"lease of ([\d.]+) obtained", times=times)
+        """Its address, once its script was given one so often: it says "obtained" before it probes."""
+        return self.wait_for(r"^(?:bound|renew) ([\d.]+)", times=times, where=self.events)
 
 
 class Dhcpcd(Program):
