@@ -24,7 +24,8 @@ Rooms, from the roof down; an arrow of imports only descends
 
 Where to make a change
     a DHCP option            a row of dhcp/options.py
-    a firmware or a quirk    a row of boot/firmware.py
+    an architecture          a row of boot/firmware.py
+    a quirk of firmware      a row of boot/quirks.py, and one of tests/docs/field.py
     a key of the file        config/, and a row of docs/configuration.md
     what a node is given     boot/node_config.py and images/agent/
     a join method            a file in join/, an entry in app

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netboot import tree
 from netboot.errors import Refused
-from netboot.tree import Served, open_below, split_name
+from netboot.tree import Served, files_among, open_below, split_name
 
 GENERATION = "ab" * 32
 
@@ -190,3 +190,11 @@ def test_without_files_dir_no_file_is_offered(tmp_path: Path) -> None:
     """files_dir is optional."""
     with pytest.raises(FileNotFoundError):
         Served(str(tmp_path)).file(("a",))
+
+
+def test_the_files_of_a_directory_are_named_among_others(tmp_path: Path) -> None:
+    """Folders and what is not there are left out; a directory that is not there has none."""
+    (tmp_path / "a.efi").write_text("a")
+    (tmp_path / "b.efi").mkdir()
+    assert files_among(tmp_path, ["a.efi", "b.efi", "c.efi"]) == {"a.efi"}
+    assert files_among(tmp_path / "nowhere", ["a.efi"]) == frozenset()

@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "tftp-names",
         "TFTP",
         "backslashes, doubled and leading slashes, upper case: the same file, never one out of the tree",
-        "netboot.tftp.server:open_name",
+        "netboot.tftp.names:open_name",
         "dnsmasq tftp.c; tftpy TftpStates.py",
     ),
 )

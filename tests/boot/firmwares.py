@@ -18,7 +18,7 @@ from netboot.model.machine import Mac
 from tests.captures import FOLDER, messages
 from tests.dhcp.world import RecordingPort, World, inventory, network
 
-DISCOVER, REQUEST, ACK, NAK = 1, 3, 5, 6
+DISCOVER, REQUEST, DECLINE, ACK, NAK, RELEASE = 1, 3, 4, 5, 6, 7
 ADDRESS = "10.77.0.20"
 SERVER = "10.77.0.1"
 
@@ -172,6 +172,12 @@ class Bench:
 
     async def told(self, payload: bytes) -> Told:
         """The reply to one request; fails where there is none. Later requests meet the same server."""
+        replies, world = await self.say(payload)
+        assert len(replies) == 1, "no reply"
+        return Told(replies[0], world.way, world)
+
+    async def say(self, payload: bytes) -> tuple[list[bytes], World]:
+        """Hand the server one request: what it sent, and the world that it sent it in."""
         if self._world is None:
             self._world = World(self._stock(Mac.from_bytes(bytes(BOOTP(payload).chaddr)[:6])))
             self._world.port = _Port()
@@ -181,8 +187,7 @@ class Bench:
         assert isinstance(port, _Port)
         before = len(port.payloads)
         await self._world.say(payload)
-        assert len(port.payloads) == before + 1, "no reply"
-        return Told(port.payloads[-1], self._world.way, self._world)
+        return port.payloads[before:], self._world
 
 
 async def told(payload: bytes, **bench: object) -> Told:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from netboot.boot.explain import explain
+import pytest
+
+from netboot.boot.explain import Said, explain
 from netboot.catalog import Catalog
+from netboot.model.inventory import BootOverride
 from netboot.model.settings import File
 from tests.boot.conftest import EVERYTHING, MAC, OTHER, inventory
 
@@ -26,6 +29,46 @@ def test_a_declared_machine_is_explained_from_address_to_join(images_dir: Path) 
     assert "undionly.kpxe by TFTP from 10.77.0.1" in shown
     assert "uefi-http: http://10.77.0.1/programs/snponly.efi" in shown
     assert "12 host-name: m1c29" in shown or "12 " in shown
+
+
+def test_quirks_are_told_with_their_reason_and_effect(images_dir: Path) -> None:
+    """What matched, what the node names, and what each changes."""
+    shown = text(images_dir)
+    assert "bios: bios-pxe (class PXEClient, architecture 0): 60 = PXEClient; 43 = 06 01 08 ff" in shown
+    assert "uefi: uefi-pxe (class PXEClient, architecture 7): no option 60 and 43" in shown
+    assert "ipxe: ipxe (iPXE): " in shown
+    found = inventory()
+    node = replace(found.nodes[0], boot=BootOverride("own.efi", ("option-60", "no-nul")))
+    lines = list(explain(replace(found, nodes=(node,)), Catalog(images_dir), MAC, boot_port=80))
+    named = [line.split(None, 1)[1] for line in lines if "named by the node" in line and " uefi:" in line]
+    assert named == [
+        "uefi: option-60 (named by the node): 60 = PXEClient; 43 = 06 01 08 ff",
+        "uefi: no-nul (named by the node): 66 and 67 without a NUL at their end",
+    ]
+    assert any("uefi: own.efi by TFTP" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (Said(vendor_class="PXEClient:Arch:00009:UNDI:003016"), "as told: snponly.efi by TFTP"),
+        (Said(vendor_class="HTTPClient:Arch:00016:UNDI:003001"), "as told: http://10.77.0.1/programs/"),
+        (Said(("bios",), user_class="gPXE"), "bios: undionly.kpxe by TFTP"),
+        (Said(("u-boot-arm64",)), "u-boot-arm64: no file: it asks for pxelinux.cfg/01-MAC"),
+        (Said(("uefi-arm64",)), "uefi-arm64: no boot program: it is a 64-bit ARM machine"),
+    ],
+)
+def test_a_machine_may_say_what_it_likes(images_dir: Path, said: Said, expected: str) -> None:
+    """`--vendor-class` and `--user-class` are read as they would be from the wire."""
+    lines = list(explain(inventory(), Catalog(images_dir), MAC, boot_port=80, said=said))
+    assert [line for line in lines if expected in line], "\n".join(lines)
+
+
+def test_a_program_that_the_operator_brought_is_told(images_dir: Path) -> None:
+    """It has to be in files_dir under the name of its architecture."""
+    said, brought = Said(("uefi-arm64",)), {"snponly-arm64.efi"}
+    lines = explain(inventory(), Catalog(images_dir), MAC, boot_port=80, said=said, provided=brought)
+    assert any("uefi-arm64: snponly-arm64.efi by TFTP" in line for line in lines)
 
 
 def test_no_secret_is_shown(images_dir: Path) -> None:

@@ -5,25 +5,32 @@ The clients are those of `firmwares`: captures, and packets that scapy writes fr
 
 from __future__ import annotations
 
-import importlib
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from scapy.all import TFTP, TFTP_RRQ, raw  # type: ignore[attr-defined]
 
 from netboot.boot import quirks
 from netboot.boot.quirks import BY_ID, NAMES, QUIRKS, Effect, Match, resolve
 from netboot.boot.rules import RULES
 from netboot.dhcp.options import sub_options
+from netboot.errors import Refused
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.tftp import wire as tftp
+from netboot.tftp.names import clean_name, open_name
 from netboot.tftp.transfer import negotiate
+from netboot.tree import Served
 from tests.boot.firmwares import (
     ACK,
     ADDRESS,
+    DECLINE,
     IPXE_FEATURES,
     NAK,
     RASPBERRY_PI_3,
     RASPBERRY_PI_4,
+    RELEASE,
     REQUEST,
     SERVER,
     Bench,
@@ -513,21 +520,66 @@ def test_edk2_asks_the_size_first_and_its_blocks_fit_into_a_frame() -> None:
     assert huge.blksize == 1468
 
 
+@pytest.mark.parametrize("kind", [DECLINE, RELEASE])
+async def test_decline_and_release_without_a_server_are_taken(kind: int) -> None:
+    """Broken clients leave option 54 out; the dynamic address is given back or rests all the same."""
+    bench, said = Bench(declared=False), {60: b"udhcp 1.35.0"}
+    offer = await bench.told(message(MAC, said))
+    address = offer.payload[16:20]
+    await bench.told(message(MAC, said | {50: address, 54: offer.options[54]}, kind=REQUEST))
+    where = {"ciaddr": number(address)} if kind == RELEASE else {}
+    await bench.say(message(MAC, said | ({} if where else {50: address}), kind=kind, **where))
+    reported = offer.world.reported("dhcp_release" if where else "dhcp_decline")
+    assert len(reported) == 1 and number(address) in reported[0]
+
+
+@pytest.mark.parametrize("name", [rb"\boot\grub.efi", b"/boot//grub.efi", b"boot/GRUB.EFI", b"boot/grub.efi"])
+def test_tftp_names_of_every_style_lead_to_one_file(tmp_path: Path, name: bytes) -> None:
+    """As scapy writes the request: backslashes, doubled and leading slashes, upper case."""
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot" / "grub.efi").write_text("grub")
+    asked = tftp.parse(raw(TFTP(op=1) / TFTP_RRQ(filename=name, mode=b"octet")))
+    assert isinstance(asked, tftp.Request)
+    served = Served(str(tmp_path), str(tmp_path))
+    opened = open_name(served, clean_name(asked.name))
+    os.close(opened.fd)
+    assert opened.size == 4
+    with pytest.raises(Refused):
+        clean_name(rb"..\..\etc\passwd".decode())
+
+
+# beside another DHCP server (proxyDHCP)
+
+
+PROXIED = [replace(network(), mode="proxy", ranges=())]
+
+
+@pytest.mark.parametrize("said", [pxe(0), pxe(7), http(16), ipxe()])
+async def test_an_offer_beside_another_server_names_us_in_54_and_siaddr(said: dict[int, bytes]) -> None:
+    """Without either the client broadcasts its question to port 4011."""
+    offer = await told(message(MAC, said), networks=PROXIED)
+    assert (number(offer.options[54]), offer.header.siaddr) == (SERVER, SERVER)
+    assert offer.header.yiaddr == "0.0.0.0" and offer.options[60][:9] in (b"PXEClient", b"HTTPClien")
+
+
+async def test_uefi_beside_another_server_asks_port_4011() -> None:
+    """It sees the class and no 43: what EDK2 takes for a boot server, and other UEFI does not ignore."""
+    offer = await told(message(MAC, pxe(7)), networks=PROXIED)
+    assert offer.options[60] == b"PXEClient" and 43 not in offer.options and offer.file == b"snponly.efi"
+    bios = await told(message(MAC, pxe(0)), networks=PROXIED)
+    assert bios.options[43] == bytes.fromhex("060108ff")
+
+
 # the table itself
 
 
 def test_the_table_is_well_formed() -> None:
-    """Ids are unique, an automatic row has a match, every row an effect and a source, every rule its code."""
+    """Ids are unique, an automatic row has a match, every row an effect and a source."""
     ids = [row.id for row in (*QUIRKS, *RULES)]
     assert len(ids) == len(set(ids))
     for row in QUIRKS:
         assert row.source and row.why and str(row.effect), row.id
         assert not row.automatic or row.match != Match(), row.id
-    for rule in RULES:
-        module, _, name = rule.where.partition(":")
-        found: object = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
 
 
 def test_a_nodes_name_for_a_quirk_is_never_ambiguous() -> None:

@@ -38,6 +38,17 @@ def test_a_machine_is_explained_by_mac_or_name(
     assert "undionly" not in shown and "none: it boots and joins nothing" in shown
 
 
+def test_a_vendor_class_is_answered_as_it_would_be(
+    config: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Without --arch the class alone says what the machine is; quirks are told with it."""
+    said = ["explain", "m1", "--vendor-class", "PXEClient:Arch:00000:UNDI:002001", "--config", config]
+    assert main(said) == 0
+    shown = capsys.readouterr().out
+    assert "as told: undionly.kpxe by TFTP" in shown and "bios-pxe (class PXEClient, architecture 0)" in shown
+    assert "uefi:" not in shown
+
+
 def test_a_name_that_nobody_declared_is_an_error(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a MAC nor a node's name."""
     assert main(["explain", "nobody", "--config", config]) == 1

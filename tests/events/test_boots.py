@@ -248,6 +248,20 @@ def test_facts_are_added_as_they_become_known(world: World) -> None:
     assert world.boots.of_node("renamed") == world.boots.current(ONE) == world.boot("b1")
 
 
+def test_quirks_are_kept_once_each_and_no_more_than_some(world: World) -> None:
+    """Firmware, then iPXE: both are told of one boot; a boot that is over changes no more."""
+    world.discover()
+    world.boots.followed("b1", ("bios-pxe (class PXEClient)",))
+    world.boots.followed("b1", ("bios-pxe (class PXEClient)", "ipxe (iPXE)"))
+    assert world.boot("b1").quirks == ("bios-pxe (class PXEClient)", "ipxe (iPXE)")
+    world.boots.followed("b1", tuple(f"q{i}" for i in range(99)))
+    assert len(world.boot("b1").quirks) == Boots.QUIRKS
+    world.boots.followed("nope", ("x",))
+    world.boots.stop("b1", "claim", "gone")
+    world.boots.followed("b1", ("late",))
+    assert "late" not in world.boot("b1").quirks
+
+
 def test_a_listener_that_fails_harms_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The boot ends, the other listeners hear of it, the failure is logged."""
 

@@ -41,6 +41,7 @@ def boot(number: int, started: float = NOW) -> Boot:
         claimed=True,
         address=IPv4Address("10.0.0.1"),
         system_uuid="4c4c4544-0042-3510-8054-b4c04f564232",
+        quirks=("uefi-pxe (class PXEClient, architecture 7)",),
     )
 
 

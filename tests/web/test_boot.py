@@ -89,6 +89,7 @@ async def test_scripts_come_from_the_networks_address(tmp_path: Path) -> None:
         await world.lease()
         for answer in (
             await world.ask("/boot.ipxe"),
+            await world.ask("/boot.ipxe.0"),
             await world.ask("/programs/autoexec.ipxe"),
             await world.script(),
         ):
