@@ -97,7 +97,7 @@ class Program:
             server = self.host.site.appliance.log()[-2000:]
             raise AssertionError(f"{error}\n{self.said()[-3000:]}\n--- server\n{server}") from None
         assert isinstance(match, re.Match)
-        return match[match.re.groups and 1]
+        return str(match[match.re.groups and 1])
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """End it by a signal."""
