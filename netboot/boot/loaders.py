@@ -21,7 +21,7 @@ Loader = Literal["ipxe", "grub", "pxelinux"]
 RETRY_SECONDS = 30
 _MAX_PROSE = 400
 _ESCAPED = frozenset("'\"\\")
-_UNSPOKEN = re.compile(r"[^A-Za-z0-9 .,:;/_@()=+\[\]~!?%-]")
+_UNSPOKEN = re.compile(r"[^A-Za-z0-9 .,:;/_@()=+`\[\]~!?%-]")
 _MAC = r"01-((?:[0-9a-f]{2}-){5}[0-9a-f]{2})"
 _NAMES: Mapping[Loader, re.Pattern[str]] = {
     "ipxe": re.compile(r"(?:.*/)?autoexec\.ipxe"),
