@@ -264,7 +264,7 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "u-boot",
         Match(_PXE, archs=_UBOOT),
-        Effect(asks="pxelinux.cfg/01-MAC by TFTP (below files_dir)"),
+        Effect(asks="pxelinux.cfg/01-MAC by TFTP"),
         "its `pxe get` asks siaddr for a file of the pxelinux kind; a UEFI program in files_dir goes first",
         "U-Boot doc/README.pxe; IANA processor architecture types; tinkerbell/smee route_pxelinux.go",
     ),

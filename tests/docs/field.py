@@ -228,7 +228,7 @@ ROWS: tuple[Row, ...] = (
         "knows no proxyDHCP, and fetches many modules",
         ("server-everywhere",),
         ("test_grub_finds_the_server_in_siaddr",),
-        "We ship no GRUB; a standalone image is a node's `boot.program`.",
+        "No GRUB is built in; a standalone image is a node's `boot.program`.",
     ),
     Row(
         "Raspberry Pi",
@@ -251,7 +251,7 @@ ROWS: tuple[Row, ...] = (
             "test_u_boot_finds_its_server_and_is_given_no_file",
             "test_u_boot_gets_a_program_that_the_operator_brought",
         ),
-        "Our scripts are iPXE's, which takes two; a pxelinux.cfg is the operator's file.",
+        "What pxelinux and U-Boot are told by TFTP names one initrd.",
     ),
     Row(
         "dnsmasq in front (pxe-service)",
