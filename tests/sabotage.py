@@ -400,6 +400,27 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "    except MalformedPacket:\n        raise",
         "tests/proc/test_messages.py::test_too_many_descriptors_are_refused_and_closed",
     ),
+    Sabotage(
+        "hostile octets are a value or MalformedPacket: read behind the end of an option",
+        "netboot/dhcp/wire.py",
+        "        if start > size:\n",
+        "        if False:\n",
+        "tests/fuzz/test_corpus.py::test_every_kept_input_keeps_every_promise[wire]",
+    ),
+    Sabotage(
+        "an address is never in two hands, whatever is sent: give a living holder's away",
+        "netboot/dhcp/engine.py",
+        "    return occupant.live(now) or now - occupant.last_seen < profile.network.lease\n",
+        "    return False\n",
+        "tests/fuzz/test_corpus.py::test_every_kept_input_keeps_every_promise[engine]",
+    ),
+    Sabotage(
+        "a reservation is nobody else's, whatever is sent: count it among the dynamic addresses",
+        "netboot/dhcp/pool.py",
+        "            and IPv4Address(number) not in self.reserved\n",
+        "",
+        "tests/fuzz/test_machine.py::TestRack",
+    ),
 )
 
 

@@ -22,6 +22,11 @@ machines = st.sampled_from(MACHINES)
 addresses = st.sampled_from(ADDRESSES)
 speakers = st.sampled_from([SYSTEM, PXE_BIOS, HTTP_X64, IPXE])
 relays = st.sampled_from([0, RELAY])
+AT_HOME = {
+    **{(card, 0): int(IPv4Address("10.77.0.20")) for card in CARDS},
+    (NODE_M3, RELAY): int(IPv4Address("10.78.0.30")),
+}
+"""Declared addresses by card and relay agent: always offered, and acknowledged even without a disk."""
 
 
 def packet(mac: Mac, kind: Kind, options: dict[int, bytes], giaddr: int = 0, ciaddr: int = 0) -> bytes:
@@ -45,14 +50,15 @@ class Rack(RuleBasedStateMachine):
 
         Only a disk that refuses may withhold it, and not from a declared address.
         """
+        own = AT_HOME.get((mac, giaddr))
         offer = self.house.say(packet(mac, Kind.DISCOVER, speaker, giaddr))
         if offer is None:
+            assert own is None, f"{mac} is not offered its declared address"
             return
+        assert own in (None, offer.yiaddr), f"{mac} is offered another address than the declared one"
         taken = {50: offer.yiaddr.to_bytes(4, "big"), 54: offer.options[54], **speaker}
         ack = self.house.say(packet(mac, Kind.REQUEST, taken, giaddr))
-        reserved = mac in (*CARDS, NODE_M3) and offer.yiaddr in (int(IPv4Address("10.77.0.20")),
-                                                                int(IPv4Address("10.78.0.30")))  # fmt: skip
-        if self.broken and not reserved:
+        if self.broken and own is None:
             assert ack is None, "a dynamic ACK without its claim"
             return
         assert ack is not None and (ack.kind, ack.yiaddr) == (Kind.ACK, offer.yiaddr), ack
