@@ -72,7 +72,7 @@ class Rivals:
         return tuple(self._servers.values())
 
     def note(self, sighting: Sighting, networks: Iterable[Network], now: float) -> str:
-        """Remember a sighting at the place of these networks; what to tell an operator now, mostly nothing."""
+        """Remember a sighting at the place of these networks; what to tell an operator now, mostly none."""
         key = (sighting.place, sighting.server)
         known = self._servers.get(key)
         found = tuple(networks)

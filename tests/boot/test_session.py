@@ -43,6 +43,14 @@ def test_an_address_belongs_to_its_lease_and_its_neighbour() -> None:
     refused(session.leased_to, replace(ASKER, neighbour=None))
 
 
+def test_an_address_that_was_only_observed_needs_its_neighbour_entry() -> None:
+    """Another DHCP server gave it: behind a relay agent, or off the subnet, nothing proves it."""
+    observed = replace(ASKER, observed=True)
+    assert session.leased_to(observed) == LEASE
+    refused(session.leased_to, replace(observed, on_link=False, neighbour=None))
+    refused(session.leased_to, replace(observed, neighbour=OTHER))
+
+
 def test_a_key_belongs_to_one_of_the_machines_boots() -> None:
     """The right boot among several; a wrong or odd key is refused."""
     other = replace(BOOT, id="boot2")

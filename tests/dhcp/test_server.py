@@ -481,6 +481,29 @@ async def test_what_waits_for_the_store_delays_nobody_and_is_bounded(monkeypatch
     assert world.port.sent[-1][1].kind is Kind.ACK and not world.server._waiting
 
 
+async def test_a_full_house_still_takes_declared_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented ones are dropped first; beyond twice as many nobody is taken."""
+    world = World()
+    gate = asyncio.Event()
+    claim = world.store.claim_lease
+
+    async def slow(lease: Lease, seen: Lease | None, displaced: Lease | None = None) -> bool:
+        await gate.wait()
+        return await claim(lease, seen, displaced)
+
+    offers = [(mac, await world.say(discover(mac))) for mac in (STRANGER, *NODE_MACS)]
+    world.store.claim_lease = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(server_module, "IN_FLIGHT", 1)
+    taken = [encode(selecting(mac, offer)) for mac, offer in offers if offer is not None]
+    world.server._drain(Feed(world, taken))  # type: ignore[arg-type]
+    assert len(world.server._waiting) == 2, "the stranger's, one declared machine's"
+    world.server._drain(Feed(world, [encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
+    assert world.journal.counters["dhcp_overload"] == 2
+    gate.set()
+    await asyncio.sleep(0.01)
+    assert not world.server._waiting
+
+
 async def test_the_end_of_the_server_leaves_nothing_waiting() -> None:
     """A claim whose answer comes after the end sends nothing any more."""
     world = World()

@@ -414,6 +414,34 @@ def test_invented_machines_push_out_each_other_first(world: World, monkeypatch: 
     assert world.boots.current(ONE) is not None
 
 
+async def test_a_flood_of_visitors_is_written_nowhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undeclared machines that took no address cost little memory, no line and no write."""
+    monkeypatch.setattr(Boots, "VISITORS", 50)
+    for number in range(500):
+        mac, name = Mac.from_bytes((number + 1000).to_bytes(6, "big")), f"forged-{number}"
+        boot = world.boots.discovered(mac, node=name, cluster="blue", now=world.now, declared=False)
+        world.boots.step(boot.id, "offer")
+    assert len(world.boots._boots) == len(world.boots._visitors) == 50
+    assert len(world.boots._heard) == len(world.boots._macs) == len(world.boots._machines) == 50
+    await world.boots.flush()
+    assert not world.disk.commits and not world.journal.events()
+    world.now += 90
+    world.boots.watch()
+    assert world.boots.all()[0].state == "stopped" and not world.journal.events()
+
+
+async def test_a_visitor_that_takes_its_address_is_a_machine_like_others(world: World) -> None:
+    """From the ACK on its whole boot is written and told."""
+    boot = world.boots.discovered(ONE, node="node-1", cluster="blue", now=world.now, declared=False)
+    world.boots.step(boot.id, "offer")
+    await world.boots.flush()
+    assert not world.disk.commits
+    world.boots.step(boot.id, "ack")
+    await world.boots.flush()
+    assert [s.step for s in (await world.disk.boots())[0].steps] == ["discover", "offer", "ack"]
+    assert [e.kind for e in world.journal.events()] == ["boot_step"]
+
+
 def test_boots_are_listed_newest_first(world: World) -> None:
     """Of all machines, or of one; limited."""
     for number in range(5):
