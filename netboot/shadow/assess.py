@@ -1,7 +1,7 @@
 """One exchange, held beside what we would have answered: a finding.
 
-We are asked as though the client had chosen us: option 54 of its REQUEST names our server, and the address
-that it was given by the other one is on our books. Everything else is the client's own bytes.
+We are asked as though the client had chosen us: its REQUEST names our server (option 54) and takes the
+address that we offered (option 50), and what the other server gave is on our books. The rest is its own bytes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Compared:
     kind: Kind
     tries: int
     answers: tuple[tuple[IPv4Address, str, IPv4Address | None], ...]
-    """Server, message type and address of each answer."""
+    """Server, message type and address of each answer, repeated ones once."""
     theirs: Side
     ours: Side
     reason: str
@@ -117,7 +117,10 @@ async def assess(exchange: Exchange, inventory: Inventory, server: Server) -> Fi
     handed = handed_out(exchange, client.mac)
     match = inventory.match(client, inventory.network_of(interface=interface, giaddr=client.giaddr))
     network = match.network if isinstance(match, Assignment) else None
-    turns = [await _turn(t, exchange, interface, handed, network, server) for t in exchange.turns]
+    turns: list[Compared] = []
+    for turn in exchange.turns:
+        offered = turns[0].ours.address if turns else None
+        turns.append(await _turn(turn, exchange, interface, handed, network, server, offered))
     heard = any(turn.answers or turn.theirs.address for turn in turns)
     found = [d for turn in turns for d in turn.differences]
     unknown = isinstance(match, NoMatch) and heard
@@ -145,28 +148,30 @@ async def _turn(
     handed: Handed | None,
     network: Network | None,
     server: Server,
+    offered: IPv4Address | None,
 ) -> Compared:
     ours_address = network.address if network else None
-    data = as_ours(turn, ours_address)
+    data = as_ours(turn, ours_address, offered)
     asked = Request(
         interface, turn.request.source, turn.request.source_port, turn.at, exchange.boot_server, handed
     )
     ours = await server.answer(data, asked)
     there = theirs(turn, exchange)
     here = side(ours.packet, [str(ours_address)] if ours_address else [])
-    answers = tuple(
-        (a.server, a.kind.name if a.kind else "?", _address(a.packet.yiaddr)) for a in turn.answers
-    )
+    said = ((a.server, a.kind.name if a.kind else "?", _address(a.packet.yiaddr)) for a in turn.answers)
+    answers = tuple(dict.fromkeys(said))
     silent = there.packet is None and there.address is None
     found = () if silent else tuple(differences(there, here, network))
     return Compared(turn.kind, turn.tries, answers, there, here, ours.reason, found)
 
 
-def as_ours(turn: Turn, address: IPv4Address | None) -> bytes:
-    """The request as it would have been sent to us: option 54, where there is one, names our server."""
-    if 54 not in turn.packet.options or address is None:
+def as_ours(turn: Turn, address: IPv4Address | None, offered: IPv4Address | None) -> bytes:
+    """The request as it would have been sent to us: a REQUEST that takes an OFFER takes ours."""
+    options = turn.packet.options
+    if 54 not in options or address is None:
         return turn.request.payload
-    return encode(turn.packet._replace(options={**turn.packet.options, 54: address.packed}))
+    taken = {50: offered.packed} if offered is not None and 50 in options else {}
+    return encode(turn.packet._replace(options={**options, 54: address.packed, **taken}))
 
 
 def theirs(turn: Turn, exchange: Exchange) -> Side:

@@ -69,12 +69,10 @@ class Summary:
         machines = self.machines
         yield _counted("machines", machines, machines.total())
         yield _counted("exchanges", self.exchanges, self.exchanges.total())
-        if self.servers:
-            named = ", ".join(f"{name} ({count})" for name, count in self.servers.most_common(5))
-            yield ((f"  {'answered by':<12}", "dim"), (named, ""))
-        if self.topics:
-            topics = ", ".join(f"{what} ({count})" for what, count in self.topics.most_common(8))
-            yield ((f"  {'differing':<12}", "dim"), (topics, ""))
+        for what, counts in (("answered by", self.servers), ("differing", self.topics)):
+            named = ", ".join(f"{name} ({count})" for name, count in counts.most_common(12))
+            for number, part in enumerate(_wrapped(named, 84) if named else ()):
+                yield ((f"  {'' if number else what:<12}", "dim"), (part, ""))
         for reason, count in sorted(skipped.items()):
             yield ((f"  {'left out':<12}", "dim"), (f"{count} {reason}", ""))
         if proposed:
@@ -113,13 +111,13 @@ def _counted(what: str, counts: Mapping[Verdict, int], total: int) -> Line:
 def lines(finding: Finding, *, fancy: bool = True) -> Iterator[Line]:
     """One finding: who, the verdict, what was said by whom, and a table of what differs."""
     style, mark, plain = STYLES[finding.verdict]
-    name = finding.name or "unknown"
+    machine = f"{finding.name or 'unknown'}, {who(finding.client)}"
     yield (
         (f"{_clock(finding.at)}  ", "dim"),
         (f"{mark if fancy else plain} ", style),
         (f"{finding.client.mac}  ", "strong"),
-        (f"{name}, {who(finding.client)}", ""),
-        (f"  {_verdict(finding)}", style),
+        (machine, ""),
+        (f"  {_verdict(finding, 100 - 33 - len(machine))}", style),
     )
     for turn in finding.turns:
         yield from _turn(turn, finding, fancy)
@@ -132,9 +130,9 @@ def lines(finding: Finding, *, fancy: bool = True) -> Iterator[Line]:
         yield from (((_INDENT + part, "warn"),) for part in _wrapped(why, 88))
 
 
-def _verdict(finding: Finding) -> str:
+def _verdict(finding: Finding, room: int) -> str:
     if finding.verdict is Verdict.DIFFERS:
-        return "differs: " + _few([d.what for d in finding.differences])
+        return "differs: " + _few([d.what for d in finding.differences], room - 9)
     if finding.verdict is Verdict.UNKNOWN:
         return "unknown: we would leave it alone"
     if finding.verdict is Verdict.UNANSWERED:
@@ -143,9 +141,14 @@ def _verdict(finding: Finding) -> str:
     return "agrees"
 
 
-def _few(words: Sequence[str]) -> str:
+def _few(words: Sequence[str], room: int) -> str:
+    """As many words as there is room for, and how many more there are."""
     each = list(dict.fromkeys(words))
-    return ", ".join(each[:3]) + (f" and {len(each) - 3} more" if len(each) > 3 else "")
+    for count in range(len(each), 0, -1):
+        more = f" and {len(each) - count} more" if count < len(each) else ""
+        if len(text := ", ".join(each[:count]) + more) <= room or count == 1:
+            return text
+    return ""
 
 
 def _turn(turn: Compared, finding: Finding, fancy: bool) -> Iterator[Line]:

@@ -89,8 +89,14 @@ async def test_an_answer_that_was_not_heard_is_told_by_the_request_that_took_it(
     assert found.verdict is Verdict.DIFFERS
     assert [(d.what, d.theirs, d.ours) for d in found.differences] == [
         ("address", "10.77.0.33", "10.77.0.20"),
-        ("answer", "10.77.0.33, not heard here", "NAK"),
     ]
+
+
+async def test_a_client_is_thought_to_take_our_offer_and_not_theirs() -> None:
+    """Where both give it different addresses it would have asked us for ours: an ACK, no NAK."""
+    found = await find(*four(NODE, "10.77.0.33"))
+    assert [turn.ours.kind for turn in found.turns] == [Kind.OFFER, Kind.ACK]
+    assert [d.what for d in found.differences if d.what in ("address", "answer")] == ["address"]
 
 
 async def test_a_relayed_exchange_belongs_to_the_network_of_its_relay_agent() -> None:
@@ -124,12 +130,14 @@ async def test_the_server_that_the_client_chose_is_the_one_that_counts() -> None
 
 
 def test_the_request_is_asked_as_though_we_were_chosen() -> None:
-    """Only option 54 changes; a request without it goes as it came."""
-    turns = exchange(*four(NODE, "10.77.0.20")).turns
-    asked = decode(as_ours(turns[1], IPv4Address("10.77.0.1")))
-    assert asked.options[54] == IPv4Address("10.77.0.1").packed
-    assert {**asked.options, 54: b""} == {**turns[1].packet.options, 54: b""}
-    assert as_ours(turns[0], IPv4Address("10.77.0.1")) == turns[0].request.payload
+    """Only options 54 and 50 change; a request without them goes as it came."""
+    turns = exchange(*four(NODE, "10.77.0.33")).turns
+    own, offered = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.20")
+    asked = decode(as_ours(turns[1], own, offered))
+    assert (asked.options[54], asked.options[50]) == (own.packed, offered.packed)
+    assert {**asked.options, 54: b"", 50: b""} == {**turns[1].packet.options, 54: b"", 50: b""}
+    assert decode(as_ours(turns[1], own, None)).options[50] == IPv4Address("10.77.0.33").packed
+    assert as_ours(turns[0], own, offered) == turns[0].request.payload
 
 
 def test_a_capture_from_elsewhere_finds_its_network_by_its_addresses() -> None:
