@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from netboot.boot.stall import DISK
 from netboot.dhcp import engine, proxy
 from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
+from netboot.dhcp.burst import Burst
 from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
 from netboot.dhcp.identity import Cards, is_second, said_twice, without_claims
@@ -132,6 +133,7 @@ class DhcpServer:
         self._site: Site | None = None
         self._boot_servers: tuple[Port, ...] = ()
         self._waiting: set[Work] = set()
+        self._burst = Burst(self._unsent)
 
     async def run(
         self, endpoints: Sequence[Port], boot_servers: Sequence[Port] = (), ears: Sequence[Ear] = ()
@@ -214,6 +216,7 @@ class DhcpServer:
             work.send(None).add_done_callback(functools.partial(self._advance, work))
         except StopIteration:
             self._waiting.discard(work)
+        self._burst.hold()  # what others are answered in this turn leaves together
 
     async def handle(self, data: bytes, source: str, port: Port, sender: Unicast | None = None) -> None:
         """Answer one datagram. Never raises: what goes wrong with it is counted and reported.
@@ -228,7 +231,7 @@ class DhcpServer:
             text = f"no lease can be written, so that undeclared machines get no address: {error}"
             self._journal.refused("dhcp_store_failed", text, source=port.name)
         except OSError as error:
-            self._journal.refused("dhcp_send_failed", f"on {port.name}: {error}", source=port.name)
+            self._unsent(port.name, error)
         except Exception as error:  # noqa: BLE001  # one datagram must not end the server
             self._journal.refused("dhcp_internal_error", f"{type(error).__name__}: {error}", source=source)
 
@@ -417,14 +420,11 @@ class DhcpServer:
         return Facts(address, lease, occupant, occupied, boot, ours)
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
-        where, source = reply.destination, profile.server
-        if isinstance(where, Unicast):
-            port.unicast(reply.payload, where.host, where.port, source)
-        elif isinstance(where, LinkLayer):
-            port.frame(reply.payload, where.mac, where.address, source)
-        else:
-            assert where is BROADCAST
-            port.broadcast(reply.payload, source)
+        """Send a reply, or let it wait for the end of a turn that has others to send. Raises OSError."""
+        self._burst.send(port.name, functools.partial(_deliver, reply, profile.server, port))
+
+    def _unsent(self, interface: str, error: OSError) -> None:
+        self._journal.refused("dhcp_send_failed", f"on {interface}: {error}", source=interface)
 
     def _record(
         self, reply: Reply, client: Client, profile: Profile, boot: Boot | None, now: float, unwritten: str
@@ -476,6 +476,17 @@ class DhcpServer:
         elif outcome.event:
             source = profile.network.name if outcome.event == "dhcp_pool_exhausted" else client.mac
             self._journal.refused(outcome.event, outcome.reason, source=source)
+
+
+def _deliver(reply: Reply, source: IPv4Address, port: Port) -> None:
+    where = reply.destination
+    if isinstance(where, Unicast):
+        port.unicast(reply.payload, where.host, where.port, source)
+    elif isinstance(where, LinkLayer):
+        port.frame(reply.payload, where.mac, where.address, source)
+    else:
+        assert where is BROADCAST
+        port.broadcast(reply.payload, source)
 
 
 def _card(data: bytes) -> str:

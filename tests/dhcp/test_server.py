@@ -472,6 +472,7 @@ async def test_what_waits_for_the_store_delays_nobody_and_is_bounded(monkeypatch
     assert offer is not None
     world.store.claim_lease = slow  # type: ignore[method-assign]
     world.server._drain(Feed(world, [encode(selecting(STRANGER, offer)), encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
     assert [p.kind for _, p in world.port.sent] == [Kind.OFFER, Kind.OFFER]
     monkeypatch.setattr(server_module, "IN_FLIGHT", 1)
     world.server._drain(Feed(world, [encode(discover(OTHER_STRANGER))]))  # type: ignore[arg-type]
