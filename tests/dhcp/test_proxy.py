@@ -100,6 +100,7 @@ async def test_a_running_system_is_never_answered(kind: Kind) -> None:
         said = {**SYSTEM, 50: packed("10.77.0.50"), 54: packed(OTHER)}
         assert await beside.say(message(mac, kind, said, ciaddr="10.77.0.50")) is None
     assert not await beside.store.leases() and not beside.boots.all()
+    assert not beside.journal.events(), "it is no news that machines run"
 
 
 @pytest.mark.parametrize("port", [68, 4011])
