@@ -15,9 +15,12 @@ Words, one for each thing
 Rooms, from the roof down; an arrow of imports only descends
     cli/         verbs only, one file per noun
     app          the composition root: Config -> variants -> servers; startup: what needs root
+    observe      the one of shadow mode: the same DHCP server, which answers nobody
     dhcp.server, tftp.server, web/, fleet/       shells: they wait and talk
+    probe/       a simulated client of any DHCP server
     store/ join/ cluster/ proc/                  doors (`__init__`) with their variants beside them
     config/ events/ net catalog tree cold        what shells and variants stand on
+    shadow/ link                                 somebody else's DHCP: captures, the wire, differences
     dhcp.* and tftp.{wire,transfer}, boot/       cores: pure, `now` is an argument
     model/       the nouns
     errors       the exception tree
@@ -30,6 +33,7 @@ Where to make a change
     what a node is given     boot/node_config.py and images/agent/
     a join method            a file in join/, an entry in app
     a step's likely cause    a row of boot/stall.py
+    a simulated client       a row of probe/clients.py
 """
 
 __version__ = "0.1.0"

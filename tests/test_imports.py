@@ -16,22 +16,24 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (
     ("errors", "version"),
     ("model",),
-    ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree", "cold",
-     "dhcp", "tftp", "boot"),
-    ("dhcp.server", "dhcp.allocation", "tftp.server", "web", "fleet"),
+    ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree", "cold", "askers",
+     "dhcp", "tftp", "boot", "shadow", "link"),
+    ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
     ("startup",),
-    ("app",),
+    ("app", "observe"),
     ("cli", "__main__"),
 )  # fmt: skip
 """From the ground up. A module belongs to its longest name in here and imports its own level or lower."""
 
 CORES = (
     "errors", "model", "boot", "dhcp.wire", "dhcp.options", "dhcp.engine", "dhcp.route",
-    "dhcp.profile", "dhcp.pool",
-    "tftp.wire", "tftp.transfer",
+    "dhcp.profile", "dhcp.pool", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
+    "tftp.wire", "tftp.transfer", "dhcp.readable",
+    "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
+    "probe.clients", "probe.offers", "probe.script",
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
-SHELLS = ("dhcp.server", "dhcp.allocation", "tftp.server", "web", "fleet")
+SHELLS = ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "tftp.server", "tftp.scripts", "web", "fleet")
 WORLD = {
     "asyncio", "socket", "selectors", "select", "aiohttp", "sqlite3", "ssl", "http.client", "http.server",
     "urllib.request", "subprocess", "threading", "multiprocessing", "time", "random", "secrets", "signal",
@@ -39,7 +41,7 @@ WORLD = {
 """What cores and doors know nothing of: sockets, loops, databases, processes, the clock, chance."""
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
-    {"dhcp.server", "dhcp.allocation"}, {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
+    {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying"}, {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
 LEAN = ("tftp.server", "web.bulk")
@@ -168,13 +170,13 @@ def test_variants_import_their_own_door_and_lower() -> None:
 
 
 def test_only_app_names_concrete_variants() -> None:
-    """Everybody but the app and the room itself knows a store, a join method or a client by its door."""
+    """Everybody but the roots (app, observe) and the room itself knows a store or a join method by its door."""
     offences = []
     for found in all_imports():
         target = own(found.target)
         room = inside(target or "", ("store", "join", "cluster", "power"))
         outside = inside(found.module, (room,)) is None if room else False
-        if room and target != room and outside and found.module != "app":
+        if room and target != room and outside and found.module not in ("app", "observe"):
             offences.append(found)
     assert not offences, explain(offences)
 

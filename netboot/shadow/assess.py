@@ -1,7 +1,7 @@
 """One exchange, held beside what we would have answered: a finding.
 
 We are asked as though the client had chosen us: its REQUEST names our server (option 54) and takes the
-address that we offered (option 50), and what the other server gave is on our books. The rest is its own bytes.
+address that we offered (50), and what the other server gave is on our books. The rest is its own bytes.
 """
 
 from __future__ import annotations
