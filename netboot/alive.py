@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import socket
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from netboot.net import Interface, internet_checksum
 
 _ETHERTYPE_ARP = 0x0806
 _SO_ATTACH_FILTER = 26
+_SIOCGIFHWADDR = 0x8927
 _SOL_RAW, _ICMP_FILTER = 255, 1
 _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _REPLY = 2
@@ -43,9 +45,8 @@ _REPLIES_ONLY = (
 class ArpSocket:
     """Asks one link who has an address, as RFC 5227 section 2.1.1 does: with no address of our own."""
 
-    def __init__(self, facts: Interface, packet: socket.socket) -> None:
-        assert facts.mac is not None
-        self._mac = facts.mac.packed()
+    def __init__(self, name: str, packet: socket.socket) -> None:
+        self._name = struct.pack("256s", name.encode())
         self._packet = packet
 
     def fileno(self) -> int:
@@ -54,7 +55,8 @@ class ArpSocket:
 
     def ask(self, address: IPv4Address) -> None:
         """Ask once. Raises OSError."""
-        self._packet.send(arp_probe(self._mac, address))
+        facts = fcntl.ioctl(self._packet, _SIOCGIFHWADDR, self._name)  # a bridge's changes with its ports
+        self._packet.send(arp_probe(facts[18:24], address))
 
     def answers(self, most: int) -> Iterator[tuple[IPv4Address, Mac | None]]:
         """At most `most` answers that wait: the address and the card that has it."""
@@ -111,7 +113,7 @@ def open_arp(facts: Interface) -> ArpSocket | None:
         except OSError as error:
             raise _refused(f"ARP on interface {facts.name}", error) from None
         undo.pop_all()
-    return ArpSocket(facts, packet)
+    return ArpSocket(facts.name, packet)
 
 
 def open_echo(cookie: bytes) -> EchoSocket:
