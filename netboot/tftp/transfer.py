@@ -138,7 +138,7 @@ class Transfer:
         self._gap = False  # the client saw a gap, and `due` is when to answer that
         self._repeated = False  # a repeated ACK was answered since the last progress
         self._started = self._last_progress = self._sent_at = 0.0
-        self._first_packets = 0
+        self._first_packets = 1
         self._limit = min(MAX_TIME, PATIENCE + PACE * self.blocks)
         self._expected = -1  # the ACK that the short way takes: for all that was sent, once, without a gap
         self._measure_at = 0.0  # until then the short way is taken, which measures no round trip
@@ -223,6 +223,7 @@ class Transfer:
         if not self.answered and self._first_packets >= MAX_UNANSWERED:
             self.due = self._started + UNANSWERED  # from here on only a repeated request is answered
             return WAIT
+        self._first_packets += 1
         return self._again(now)
 
     def repeat(self, now: float) -> Action | None:
@@ -275,7 +276,6 @@ class Transfer:
         return Send(acked + 1, count)
 
     def _again(self, now: float) -> Action:
-        self._first_packets += not self.answered
         if self._oack_pending:
             self._fresh = now == self._started  # one that was sent again measures nothing
             self._sent_at = now

@@ -44,11 +44,13 @@ class Client:
             return True
         return False
 
-    async def fetch(self, name: str, *options: str, blksize: int = 512, window: int = 1) -> bytes:
+    async def fetch(self, name: str, *options: str, blksize: int = 512) -> bytes:
         """A whole file, acknowledged once per window."""
         self.ask(name, *options)
-        got, expected, packet = b"", 1, await self.hear()
+        got, expected, window, packet = b"", 1, 1, await self.hear()
         if packet[:2] == b"\0\6":
+            agreed = packet[2:].split(b"\0")
+            window = int(agreed[agreed.index(b"windowsize") + 1]) if b"windowsize" in agreed else 1
             self.ack(0)
             packet = await self.hear()
         while True:
@@ -65,8 +67,8 @@ class Client:
             packet = await self.hear()
 
 
-@pytest.fixture
-async def made(tmp_path: Path):
+@pytest.fixture(params=[False, True], ids=["own-ports", "single-port"])
+async def made(request: pytest.FixtureRequest, tmp_path: Path):
     served = make_served(tmp_path)
     (tmp_path / "files" / "small").write_bytes(b"hello")
     (tmp_path / "files" / "exact").write_bytes(os.urandom(2048))
@@ -76,7 +78,8 @@ async def made(tmp_path: Path):
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "files" / "link").symlink_to(tmp_path / "secret")
     (tmp_path / "files" / "out").symlink_to(tmp_path)
-    async with house(served, tftp=True, workers=0) as running:
+    limits = TftpLimits(single_port=request.param)
+    async with house(served, tftp=True, workers=0, limits=limits) as running:
         yield running
 
 
@@ -107,11 +110,12 @@ async def test_a_file_of_whole_blocks_ends_with_an_empty_one(
 async def test_the_answer_comes_from_a_port_of_its_own_and_the_address_that_was_asked(
     made: House, client: Client
 ) -> None:
-    """Every transfer has its own transfer identifier (RFC 1350 section 4)."""
+    """Every transfer has its own identifier (RFC 1350 section 4), unless one port is wanted for all."""
     client.ask("small")
     await client.hear()
     assert client.peer[0] == made.tftp[0]
-    assert client.peer[1] != made.tftp[1]
+    single = made.supervisor._limits.single_port
+    assert (client.peer[1] == made.tftp[1]) is single
     client.ack(1)
 
 
@@ -139,7 +143,7 @@ async def test_every_window_leaves_whole_and_in_order(made: House, client: Clien
     content = os.urandom(1_000_003)
     (tmp_path / "files" / "many").write_bytes(content)
     options = ("blksize", "1468", "windowsize", "16")
-    assert await client.fetch("many", *options, blksize=1468, window=16) == content
+    assert await client.fetch("many", *options, blksize=1468) == content
 
 
 async def test_block_numbers_wrap_around(made: House, client: Client, tmp_path: Path) -> None:
@@ -147,7 +151,7 @@ async def test_block_numbers_wrap_around(made: House, client: Client, tmp_path: 
     content = os.urandom(16 * 70_000 + 3)
     (tmp_path / "files" / "long").write_bytes(content)
     options = ("blksize", "16", "windowsize", "64")
-    assert await client.fetch("long", *options, blksize=16, window=64) == content
+    assert await client.fetch("long", *options, blksize=16) == content
 
 
 async def test_a_lost_block_is_sent_again(made: House, client: Client, tmp_path: Path) -> None:
@@ -340,3 +344,76 @@ async def test_a_flood_of_bad_requests_reaches_control_as_few_words(made: House,
     assert await other.fetch("small") == b"hello"
     other.sock.close()
     assert len(made.refused) + len(made.transfers) < 1500
+
+
+# --- one port for all ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def single(tmp_path: Path):
+    served = make_served(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "files" / name).write_bytes(name.encode() * 1000)
+    async with house(served, tftp=True, workers=0, limits=TftpLimits(single_port=True)) as running:
+        yield running
+
+
+async def test_transfers_of_one_address_are_told_apart_by_their_ports(single: House) -> None:
+    """Two clients behind one address (a NAT) download different files at the same time."""
+    clients = {name: Client(single.tftp) for name in ("one", "two")}
+    for name, client in clients.items():
+        client.ask(name)
+    got = {}
+    for name, client in clients.items():
+        packet = await client.hear()
+        assert packet[:4] == b"\0\3\0\1"
+        got[name] = packet[4:]
+    for number in range(1, 6):
+        for name, client in clients.items():
+            client.ack(number)
+            got[name] += (await client.hear())[4:]
+    assert got == {name: name.encode() * 1000 for name in clients}
+    for client in clients.values():
+        client.ack(6)
+        client.sock.close()
+
+
+async def test_a_window_on_a_shared_port_is_small(single: House) -> None:
+    """Its number is no secret, so a forged ACK must not bring 64 blocks to its victim."""
+    client = Client(single.tftp)
+    client.ask("one", "blksize", "64", "windowsize", "64")
+    assert b"windowsize\x008\0" in await client.hear()
+    client.ack(0)
+    assert [(await client.hear())[3] for _ in range(8)] == list(range(1, 9))
+    client.sock.close()
+
+
+async def test_a_stray_ack_on_a_shared_port_is_nobodys(single: House) -> None:
+    """It belongs to no transfer: no answer, nothing else happens."""
+    client = Client(single.tftp)
+    client.ack(1)
+    assert await client.silent()
+    assert await client.fetch("one") == b"one" * 1000
+    client.sock.close()
+
+
+# --- forged addresses, slow clients --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [(), ("blksize", "1468", "windowsize", "64", "tsize", "0")])
+async def test_who_never_answers_is_sent_three_small_packets(
+    made: House, client: Client, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """The address of a request may be forged: before its first ACK nothing but the first packet, thrice."""
+    (tmp_path / "files" / "large").write_bytes(bytes(200_000))
+    client.ask("large", *options)
+    packets = []
+    while True:
+        try:
+            packets.append(await client.hear(2.0))
+        except TimeoutError:
+            break
+    assert len(packets) == 3
+    assert len(set(packets)) == 1 and len(packets[0]) <= 516
+    if options:
+        assert packets[0][:2] == b"\0\6"

@@ -264,7 +264,48 @@ def test_every_file_arrives_over_a_network_that_loses_doubles_and_reorders(
             action = machine.expire(now)
             if isinstance(action, End) and received == machine.blocks:
                 return  # every last ACK was lost: the client has the file
+            if action == transfer.WAIT:
+                action = machine.repeat(now)  # a client asks again where nothing comes
             act(action)
     assert done
     assert received == machine.blocks
     assert machine.acknowledged == size
+
+
+def test_a_forged_request_costs_its_victim_three_packets() -> None:
+    """Before the first answer only the first packet leaves, thrice in all; a repeated request is answered."""
+    for machine in (lockstep(5000), Transfer(90_000, Negotiated(1468, 64, None, (("windowsize", 64),)))):
+        actions, now = [machine.start(0.0)], 0.0
+        while not isinstance(actions[-1], End):
+            now = machine.due
+            actions.append(machine.expire(now))
+        sent = [action for action in actions if isinstance(action, (Send, transfer.SendOack))]
+        assert len(sent) == 3 and len(set(sent)) == 1
+        assert sent[0] in (Send(1, 1), SEND_OACK)
+        assert now == pytest.approx(transfer.UNANSWERED)
+
+
+def test_a_client_that_creeps_is_ended() -> None:
+    """One ACK just before each end of patience: a small file does not hold its place for an hour."""
+    machine = lockstep(512 * 50)
+    machine.start(0.0)
+    now, block = 0.0, 0
+    while not isinstance(machine.ack(block, now), End):
+        now, block = now + 19, block + 1
+    assert now < transfer.PATIENCE + transfer.PACE * 51 + 20
+
+
+def test_the_short_way_says_what_the_long_way_says() -> None:
+    """Two transfers, one asked by `advance` first: the same blocks leave at the same times."""
+    for windowsize in (1, 4):
+        short, long = windowed(512 * 300, windowsize), windowed(512 * 300, windowsize)
+        assert short.start(0.0) == long.start(0.0)
+        taken, now = 0, 0.0
+        for block in range(windowsize, 301, windowsize):
+            now += 0.001
+            first = short.advance(4 << 16 | block, now)
+            taken += bool(first)
+            action = Send(first, short.window) if first else short.ack(block, now)
+            assert action == long.ack(block, now)
+            assert short.due == pytest.approx(long.due)
+        assert taken > 300 // windowsize * 0.8
