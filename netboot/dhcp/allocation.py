@@ -28,7 +28,7 @@ from netboot.model.machine import Client, Mac
 from netboot.store import LeaseStore
 
 Ask = Callable[[IPv4Address, str | None], "asyncio.Future[Answer | None] | None"]
-"""Who uses an address, on a link by its interface or (None) behind a router: see `conflict.Prober.ask`."""
+"""Who uses an address, on the link of an interface or (None) behind a router: see `conflict.Prober.ask`."""
 
 TRIES = 8
 """Addresses that are found in use for one request at most, before its machine has to ask again."""
@@ -75,18 +75,14 @@ class Allocation:
         client: Client,
         profile: Profile,
         lease: Lease | None,
-        link: str | None,
         now: float,
     ) -> tuple[IPv4Address | None, Lease | None]:
-        """The address that the request is about, and who was last given it.
-
-        `link` is the interface that the machine is on, None behind a relay agent. Raises StoreError.
-        """
+        """The address that the request is about, and who was last given it. Raises StoreError."""
         number = engine.subject(packet, kind, profile, lease)
         if profile.reserved is None:
             await self._know_rests(now)
             if kind is Kind.DISCOVER:
-                return await self._offer(number, client.mac, profile, lease, link, now)
+                return await self._offer(number, client.mac, profile, lease, now)
             if kind is Kind.REQUEST and number is not None and self._rests(number, now):
                 return None, None
         if number is None:
@@ -97,13 +93,7 @@ class Allocation:
         return address, await self._leases.lease_at(address)
 
     async def _offer(
-        self,
-        number: int | None,
-        mac: Mac,
-        profile: Profile,
-        lease: Lease | None,
-        link: str | None,
-        now: float,
+        self, number: int | None, mac: Mac, profile: Profile, lease: Lease | None, now: float
     ) -> tuple[IPv4Address | None, Lease | None]:
         """A dynamic address that nobody else has or uses; nobody else is offered it while we ask who does."""
         stock = await self._stock(profile.network.name, profile.pool)
@@ -118,7 +108,7 @@ class Allocation:
                 continue
             if not self._recent(occupant, profile, now):
                 stock.promise(each, profile.holder, now)
-                if await self._in_use(address, occupant, profile, link, now):
+                if await self._in_use(address, occupant, profile, now):
                     found_in_use += 1
                     if found_in_use == TRIES:
                         return None, None
@@ -196,10 +186,10 @@ class Allocation:
         return ""
 
     async def _in_use(
-        self, address: IPv4Address, occupant: Lease | None, profile: Profile, link: str | None, now: float
+        self, address: IPv4Address, occupant: Lease | None, profile: Profile, now: float
     ) -> bool:
         """Ask who uses an address; whoever answers keeps it. The machine itself may answer."""
-        asked = self._ask(address, link)
+        asked = self._ask(address, profile.network.interface)
         answer = await asked if asked is not None else None
         if answer is None or answer.mac in profile.macs:
             return False

@@ -29,6 +29,9 @@ at once."""
 AT_ONCE = 1024
 """Addresses that are asked at the same time; beyond it an address is offered unasked, and counted."""
 
+ROUTED_AT_ONCE = 256
+"""The same behind routers, whose own tables of neighbours must not overflow by our questions."""
+
 REMEMBERED = 8192
 """Silent addresses that are remembered."""
 
@@ -66,6 +69,7 @@ class Prober:
         self._journal = journal
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[IPv4Address, asyncio.Future[Answer | None]] = {}
+        self._routed_now = 0
         self._due: deque[tuple[float, IPv4Address, asyncio.Future[Answer | None], Asker, int]] = deque()
         self._silent: OrderedDict[IPv4Address, float] = OrderedDict()
 
@@ -102,8 +106,8 @@ class Prober:
         if asker is None:
             self._journal.counters["dhcp_offered_unasked"] += 1
             return None
-        if len(self._waiting) >= AT_ONCE:
-            self._unasked(f"{AT_ONCE} addresses are being asked already")
+        if len(self._waiting) >= AT_ONCE or (link is None and self._routed_now >= ROUTED_AT_ONCE):
+            self._unasked(f"{len(self._waiting)} addresses are being asked already")
             return None
         try:
             asker.ask(address)
@@ -117,11 +121,17 @@ class Prober:
     ) -> asyncio.Future[Answer | None]:
         self._journal.counters["dhcp_probes"] += 1
         future: asyncio.Future[Answer | None] = loop.create_future()
+        if asker is self._routed:
+            self._routed_now += 1
+            future.add_done_callback(self._one_less)
         self._waiting[address] = future
         if not self._due:
             loop.call_at(now + WAIT / TIMES, self._tick)
         self._due.append((now + WAIT / TIMES, address, future, asker, 1))
         return future
+
+    def _one_less(self, _: object) -> None:
+        self._routed_now -= 1
 
     def _askers(self) -> tuple[Asker, ...]:
         return (*self._links.values(), *((self._routed,) if self._routed else ()))

@@ -226,7 +226,8 @@ class DhcpServer:
         try:
             await self._answer(data, source, port, sender)
         except MalformedPacket as error:
-            self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=source)
+            who = source if source != "0.0.0.0" else _card(data)
+            self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=who)
         except StoreError as error:
             text = f"no lease can be written, so that undeclared machines get no address: {error}"
             self._journal.refused("dhcp_store_failed", text, source=port.name)
@@ -246,6 +247,8 @@ class DhcpServer:
         self._journal.counters[_RECEIVED[kind]] += 1
         if 82 in packet.options and not packet.giaddr:
             raise MalformedPacket("relay agent information (option 82) without a relay agent")
+        if packet.giaddr in self._present_site().ours:
+            raise MalformedPacket("giaddr, the relay agent's address, is our own")
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
         if kind is Kind.REQUEST and 54 in packet.options:
             self.watch.chosen(packet, client, port.name, self._present_site().ours)
@@ -292,7 +295,7 @@ class DhcpServer:
         now = self._clock()
         boot = self._boot(kind, client, profile, now)
         for _ in range(ATTEMPTS):
-            facts = await self._gather(packet, kind, client, profile, boot, port, now)
+            facts = await self._gather(packet, kind, client, profile, boot, now)
             outcome = engine.respond(packet, client, profile, facts, now)
             if not isinstance(outcome, Reply):
                 await self._no_reply(outcome, client, profile, now)
@@ -397,21 +400,13 @@ class DhcpServer:
         return boot
 
     async def _gather(
-        self,
-        packet: Packet,
-        kind: Kind,
-        client: Client,
-        profile: Profile,
-        boot: Boot | None,
-        port: Port,
-        now: float,
+        self, packet: Packet, kind: Kind, client: Client, profile: Profile, boot: Boot | None, now: float
     ) -> Facts:
         """Everything the engine wants to know. Raises StoreError, but not for a declared address."""
         ours = self._present_site().ours
         try:
             lease = await self._leases.lease_of(profile.holder, profile.network.name)
-            link = port.name if client.giaddr is None else None
-            address, occupant = await self.allocation.address(packet, kind, client, profile, lease, link, now)
+            address, occupant = await self.allocation.address(packet, kind, client, profile, lease, now)
         except StoreError:
             if profile.reserved is None:
                 raise

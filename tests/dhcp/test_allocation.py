@@ -97,12 +97,14 @@ def yiaddr(packet: Packet | None) -> IPv4Address:
 
 
 async def test_a_new_machines_address_is_asked_for_on_its_link() -> None:
-    """By the interface that its DISCOVER came from; behind a relay agent through the router."""
+    """Also where a relay agent of that link sent it; without a link of ours there, through the router."""
     world = Asked()
     offer = yiaddr(await world.say(discover(STRANGER)))
-    assert world.asked == [(offer, "eth1")]
     other = yiaddr(await world.say(discover(OTHER_STRANGER, giaddr="10.77.0.9")))
-    assert world.asked[1:] == [(other, None)]
+    assert world.asked == [(offer, "eth1"), (other, "eth1")]
+    world.inventory = inventory([network(interface=None)])
+    third = yiaddr(await world.say(discover(machine(3), giaddr="10.77.0.9")))
+    assert world.asked[2:] == [(third, None)]
 
 
 async def test_a_reservation_is_never_asked_for() -> None:

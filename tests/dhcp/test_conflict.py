@@ -148,6 +148,17 @@ async def test_too_many_questions_at_once_are_not_asked(
     assert probing.journal.counters["dhcp_offered_unasked"] == 1
 
 
+async def test_routers_are_spared(probing: Probing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer questions at once go through them; a link is asked all the same."""
+    monkeypatch.setattr(conflict, "ROUTED_AT_ONCE", 1)
+    first = probing.prober.ask(ONE, None)
+    assert first is not None
+    assert probing.prober.ask(TWO, None) is None
+    assert probing.prober.ask(TWO, "eth1") is not None
+    assert await first is None
+    assert probing.prober.ask(IPv4Address("10.77.0.102"), None) is not None
+
+
 async def test_a_link_that_is_down_or_unknown_is_not_waited_for(probing: Probing) -> None:
     """Counted; what was under way ends in time."""
     waiting = probing.prober.ask(TWO, "eth1")
