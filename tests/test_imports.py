@@ -18,7 +18,8 @@ LEVELS = (
     ("model",),
     ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree", "cold", "askers",
      "dhcp", "tftp", "boot", "shadow", "link"),
-    ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
+    ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+     "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
     ("startup",),
     ("app", "observe"),
     ("cli", "__main__"),
@@ -27,13 +28,16 @@ LEVELS = (
 
 CORES = (
     "errors", "model", "boot", "dhcp.wire", "dhcp.options", "dhcp.engine", "dhcp.route",
-    "dhcp.profile", "dhcp.pool", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
+    "dhcp.profile", "dhcp.pool", "dhcp.site", "dhcp.identity", "dhcp.option_values", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
     "tftp.wire", "tftp.transfer", "dhcp.readable",
     "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
     "probe.clients", "probe.offers", "probe.script",
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
-SHELLS = ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "tftp.server", "tftp.scripts", "web", "fleet")
+SHELLS = (
+    "dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+    "tftp.server", "tftp.scripts", "web", "fleet",
+)  # fmt: skip
 WORLD = {
     "asyncio", "socket", "selectors", "select", "aiohttp", "sqlite3", "ssl", "http.client", "http.server",
     "urllib.request", "subprocess", "threading", "multiprocessing", "time", "random", "secrets", "signal",
@@ -41,7 +45,8 @@ WORLD = {
 """What cores and doors know nothing of: sockets, loops, databases, processes, the clock, chance."""
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
-    {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying"}, {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
+    {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
+    {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
 LEAN = ("tftp.server", "web.bulk")
