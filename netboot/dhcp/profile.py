@@ -83,7 +83,7 @@ class Group:
     ) -> Tail:
         """The reply's options (without 12, 53 and echoes, `limit` octets at most) and header fields.
 
-        `quirks` are this client's, `asked` is option 55; `duration` in seconds, None for a reply that gives no lease.
+        `quirks` are this client's, `asked` is option 55; `duration` in seconds, None where no lease is given.
         """
         key = (client.speaker, client.arch, asked, duration, quirks.texts)
         tail = self._tails.get(key) or self._made(key, client, asked, duration, _UNLIMITED)
@@ -161,12 +161,15 @@ def group_of(
     """What the machines are told that share this one's options, in a network that reaches us at `server`."""
     node = assignment.node
     options, skipped = dict(_network_options(assignment.network)), []
+    own = node.options if node else {}
     for code, value in assignment.options.items():
+        if code in BOOT_CODES and code not in own:
+            continue  # `check` refuses it there
         try:
             options[code] = encoded(code, value)
         except ValueError as error:
             skipped.append(str(error))
-    boot = {c: encode_value(c, v) for c, v in assignment.options.items() if c in BOOT_CODES and c in options}
+    boot = {c: encode_value(c, v) for c, v in own.items() if c in BOOT_CODES and c in options}
     return Group(
         network=assignment.network,
         server=server,
@@ -175,7 +178,7 @@ def group_of(
         options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES},
         own_boot=boot,
         identifier=identifier or server,
-        forced=frozenset(node.options if node else ()) - _ONLY_ASKED,
+        forced=frozenset(own) - _ONLY_ASKED,
         skipped=tuple(skipped),
         provided=provided,
     )
@@ -227,7 +230,7 @@ def _tail(group: Group, client: Client, asked: bytes, duration: float | None, li
         provided=group.provided,
     )
     quirks = group.quirks(client)
-    boot = dict(stage.options) if isinstance(stage, FirstStage) else {}
+    boot = _planned(stage, group, quirks) if isinstance(stage, FirstStage) else {}
     own = own_boot_options(group, client)
     protocol = {54: encode_option(54, group.identifier.packed)}
     if duration is not None:
@@ -248,6 +251,12 @@ def _tail(group: Group, client: Client, asked: bytes, duration: float | None, li
         boots=stage.words if isinstance(stage, FirstStage) else stage.reason,
         dropped=tuple(code for code in every if code not in kept),
     )
+
+
+def _planned(stage: FirstStage, group: Group, quirks: Resolved) -> dict[int, bytes]:
+    """Options of the boot plan; one beside `BOOT_CODES` gives way to a node's own, if no quirk wants it."""
+    stays = BOOT_CODES | quirks.effect.options.keys()
+    return {code: raw for code, raw in stage.options.items() if code in stays or code not in group.forced}
 
 
 def own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
