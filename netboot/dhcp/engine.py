@@ -148,7 +148,7 @@ def respond(request: Packet, client: Client, profile: Profile, facts: Facts, now
     if kind is Kind.REQUEST:
         return _requested(request, client, profile, facts, now)
     if kind is Kind.INFORM:
-        return _informed(request, client, profile)
+        return _informed(request, client, profile, facts)
     if kind is Kind.RELEASE:
         return _released(request, profile, facts)
     if kind is Kind.DECLINE:
@@ -249,10 +249,17 @@ def _claim(client: Client, profile: Profile, facts: Facts, now: float, duration:
     return Claim(new, lease, other)
 
 
-def _informed(request: Packet, client: Client, profile: Profile) -> Outcome:
-    """Options without a lease for a machine that has its address from elsewhere (RFC 2131 4.3.5)."""
+def _informed(request: Packet, client: Client, profile: Profile, facts: Facts) -> Outcome:
+    """Options without a lease for a machine that has its address from elsewhere (RFC 2131 4.3.5).
+
+    The answer goes to that address, whoever has it: to a machine of this network, and not to everybody.
+    """
     if not request.ciaddr:
         return Silence("INFORM without the client's address")
+    address = IPv4Address(request.ciaddr)
+    if not profile.network.has_host(address) or request.ciaddr in facts.ours:
+        why = f"INFORM from {address}, which is no machine's address in network {profile.network.name}"
+        return Silence(why, "dhcp_inform_refused")
     return _reply(Kind.ACK, request, client, profile, None, None)
 
 

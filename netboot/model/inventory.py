@@ -73,6 +73,13 @@ class Network:
         """Whether another DHCP server gives the addresses."""
         return self.mode == "proxy"
 
+    def has_host(self, address: IPv4Address) -> bool:
+        """Whether one machine may be at the address: in the subnet, and not everybody's there."""
+        subnet = self.subnet
+        return address in subnet and (
+            subnet.prefixlen > 30 or address not in (subnet.network_address, subnet.broadcast_address)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class JoinSettings:
@@ -270,7 +277,7 @@ class Inventory:
             found = tuple(n for n in every if n.interface and n.interface == interface)
         else:
             behind = tuple(n for n in every if link is not None and link in n.subnet and giaddr in n.relays)
-            found = behind or tuple(n for n in every if giaddr in n.subnet)
+            found = behind or tuple(n for n in every if n.has_host(giaddr))
         chosen = tuple(n for n in found if subnet is not None and subnet in n.subnet)
         return chosen or found
 

@@ -416,6 +416,13 @@ def test_inform_gets_options_and_no_lease() -> None:
     assert kind_of(decide(message(NODE_MACS[0], Kind.INFORM), profile(NODE_MACS[0]))) == "Silence"
 
 
+@pytest.mark.parametrize("ciaddr", ["10.77.0.0", "10.77.0.255", "255.255.255.255", "127.0.0.1", "192.0.2.7"])
+def test_an_inform_sends_nothing_to_everybody_or_to_strangers(ciaddr: str) -> None:
+    """Its answer goes to the address that it names: who forges one must not turn us on somebody else."""
+    outcome = decide(message(NODE_MACS[0], Kind.INFORM, SYSTEM, ciaddr=ciaddr), profile(NODE_MACS[0]))
+    assert isinstance(outcome, Silence) and outcome.event == "dhcp_inform_refused"
+
+
 def release(mac: Mac, ciaddr: str, **options: bytes) -> Packet:
     """A RELEASE to us."""
     return message(mac, Kind.RELEASE, {54: SERVER.packed}, ciaddr=ciaddr)

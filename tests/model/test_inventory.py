@@ -133,6 +133,14 @@ def test_a_packet_belongs_to_its_relays_subnet_else_to_its_interface() -> None:
     assert INVENTORY.network_of(interface="br0", giaddr=IPv4Address("192.0.2.1")) == ()
 
 
+def test_a_relay_agent_is_one_machine_and_not_everybody() -> None:
+    """Neither a subnet's own address nor its broadcast address is anybody's; in a /31 both are (RFC 3021)."""
+    for address in ("10.79.0.0", "10.79.0.255"):
+        assert INVENTORY.network_of(interface="br0", giaddr=IPv4Address(address)) == ()
+    narrow = replace(FAR, subnet=IPv4Network("10.79.0.0/31"))
+    assert narrow.has_host(IPv4Address("10.79.0.0")) and not narrow.has_host(IPv4Address("10.79.0.2"))
+
+
 def test_a_range_holds_its_ends_and_nothing_else() -> None:
     """Both included; other things are not in it."""
     some = AddressRange(IPv4Address("10.0.0.1"), IPv4Address("10.0.0.3"))
