@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -119,3 +120,34 @@ class Ear:
         except TimeoutError as error:
             raise AssertionError(f"{error}; heard " + "; ".join(map(str, self.heard()))) from None
         return self.heard(kind, mac)[-1]
+
+
+class Voice:
+    """Sends frames as they stand from a card of a namespace; `with Voice(namespace) as voice`."""
+
+    def __init__(self, namespace: str, card: str = "eth0") -> None:
+        self._card = card
+        self._threads = ThreadPoolExecutor(1, namespace, lambda: enter(namespace))
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        self._socket = self._threads.submit(self._open).result(10)
+        return self
+
+    def _open(self) -> socket.socket:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        made.bind((self._card, 0))
+        return made
+
+    def say(self, *frames: Any) -> None:
+        """Send each, scapy's or octets."""
+        assert self._socket
+        for frame in frames:
+            self._socket.send(bytes(frame))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._socket:
+            self._socket.close()
+        self._threads.shutdown()
