@@ -8,7 +8,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from io import BytesIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from netboot.errors import ProbeError
 from netboot.probe.offers import File
@@ -41,7 +41,7 @@ def url_of(file: File) -> str:
 
 def load(url: str, timeout: float, *, name: str | None = None) -> Loaded:
     """A whole file. `name` is a TFTP file's name as it was told. Raises ProbeError."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     began = time.monotonic()
     if parts.scheme == "tftp":
         data = _tftp(parts.hostname or "", name or parts.path.lstrip("/"), timeout)
@@ -61,12 +61,9 @@ def head(url: str, timeout: float) -> int | None:
 
 
 def _http(url: str, method: str, timeout: float) -> tuple[int | None, bytes]:
-    parts = urlsplit(url)
+    parts = _parts(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    try:
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-    except ValueError:
-        raise ProbeError(f"{url[:200]!r} is no URL that can be loaded") from None
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request(method, target, headers={"User-Agent": "netboot-probe", "Connection": "close"})
@@ -81,6 +78,16 @@ def _http(url: str, method: str, timeout: float) -> tuple[int | None, bytes]:
         raise ProbeError(f"{method} {url}: {_why(error)}") from None
     finally:
         connection.close()
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:  # a port that is no number raises here
+            return parts
+    except ValueError:
+        pass
+    raise ProbeError(f"{url[:200]!r} is no URL that can be loaded")
 
 
 def _why(error: Exception) -> str:

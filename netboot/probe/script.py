@@ -11,6 +11,8 @@ from netboot.model.machine import Mac
 
 _VARIABLE = re.compile(r"\$\{(?:[a-zA-Z]+[0-9X]*/)?([A-Za-z0-9_.-]+)(?::([a-z0-9]+))?\}")
 _STARTERS = frozenset({"boot", "imgexec", "sanboot", "imgselect"})
+_VALUED = frozenset({"--name", "-n", "--timeout", "-t"})
+"""Options that take a value."""
 _LOADERS = frozenset({"kernel", "initrd", "imgfetch", "module", "imgload"})
 
 
@@ -45,15 +47,28 @@ def read(text: str, url: str, values: Mapping[str, str]) -> Script:
     """A script that came from `url`, with iPXE's variables filled in."""
     lines = tuple(line for line in text.splitlines()[:500])
     words = [_filled(line, values).split() for line in lines]
-    commands = [
-        [w for w in each if not w.startswith("-")] for each in words if each and each[0][:1] not in "#:"
-    ]
-    chains = [urljoin(url, c[1]) for c in commands if c[0] == "chain" and len(c) > 1]
-    loads = [urljoin(url, c[1]) for c in commands if c[0] in _LOADERS and len(c) > 1]
+    commands = [plain for each in words if (plain := _plain(each))]
+    chains = [_joined(url, c[1]) for c in commands if c[0] == "chain" and len(c) > 1]
+    loads = [_joined(url, c[1]) for c in commands if c[0] in _LOADERS and len(c) > 1]
     echoes = [" ".join(c[1:]) for c in commands if c[0] == "echo" and len(c) > 1]
     starts = any(c[0] in _STARTERS for c in commands)
     exits = any(c[0] == "exit" for c in commands) and not (starts and loads)
     return Script(lines, chains[0] if chains else None, tuple(loads), starts, _told(echoes), exits)
+
+
+def _plain(words: list[str]) -> list[str]:
+    """A command without its options and their values; nothing for a comment or a label."""
+    if not words or words[0][0] in "#:":
+        return []
+    pairs = zip(["", *words], words, strict=False)
+    return [word for before, word in pairs if not word.startswith("-") and before not in _VALUED]
+
+
+def _joined(base: str, name: str) -> str:
+    try:
+        return urljoin(base, name)
+    except ValueError:
+        return name
 
 
 def _told(echoes: list[str]) -> str:
