@@ -42,7 +42,7 @@ def test_what_keeps_it_from_speaking_is_told_with_a_remedy() -> None:
     """An interface that is not there, a relay's address that is not ours (or may not be bound)."""
     with pytest.raises(StartError, match="there is no interface nic99"):
         Card("nic99", NODE)
-    with pytest.raises(StartError, match="192[.]0[.]2[.]77:67 cannot be opened"):
+    with pytest.raises(StartError, match="77:67 cannot be opened"):
         Relay(IPv4Address("192.0.2.77"), IPv4Address("192.0.2.1"))
 
 
