@@ -54,11 +54,13 @@ from netboot.tftp.scripts import TftpScripts
 from netboot.tree import Served, files_among
 from netboot.web import api
 from netboot.web.accept import Limits
-from netboot.web.boot import BootHttp
+from netboot.web.boot import BootHttp, Https
 
 log = logging.getLogger("netboot")
 
 HELPERS: dict[Kind, str] = {"tftp": "netboot.tftp.server:main", "bulk": "netboot.web.bulk:main"}
+HTTPS: dict[Kind, str] = {"https": "netboot.web.https:main"}
+"""Started only where the operator has a certificate: TLS costs some megabytes."""
 PROGRAMS = ("/usr/lib/ipxe", "/usr/share/ipxe", "/boot/ipxe")
 """Where distributions keep iPXE's programs; the first that has a name serves it."""
 
@@ -73,7 +75,8 @@ def serve(paths: Sequence[Path | str]) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns its exit status. Raises ConfigError and StartError."""
     config = configuration.load(paths)
     inventory = startup.with_addresses(config.inventory, config.server.address)
-    bound = startup.prepare(config, inventory, HELPERS)
+    https = {} if config.server.boot_https is None else HTTPS
+    bound = startup.prepare(config, inventory, {**HELPERS, **https})
     for warning in (*config.warnings, *bound.warnings):
         log.warning("%s", warning)
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -154,6 +157,7 @@ class App:
                 connections=server.boot_limits.connections, requests=server.boot_limits.requests.per_second
             ),
             storm=storm_of(server.storm),
+            https=Https(server.boot_https.port, server.boot_https.authority()) if server.boot_https else None,
         )
         askers = Askers(inventory=self.inventory, store=self._store, neighbour=_neighbour, clock=time.time)
         self._scripts = TftpScripts(
@@ -216,6 +220,7 @@ class App:
             tftp_limits=limits,
             requests=server.boot_limits.requests.per_second,
             max_rate=server.storm.max_rate,
+            https=self._bound.https,
         )
 
     def _wire(self) -> None:
@@ -226,6 +231,8 @@ class App:
         self._boot_http.on_material.append(self._joining.follow)
         self._boots.on_end.append(self._joining.ended)
         self._supervisor.virtual = self._scripts.content
+        self._supervisor.on_relay = self._boot_http.relayed
+        self._supervisor.place = self._boot_http.place
         self._supervisor.on_refused = self._refused
         self._supervisor.on_transfer = lambda transfer: self._spawn(self._scripts.transferred(transfer))
 
@@ -333,17 +340,36 @@ class App:
     async def _watch_files(self) -> None:
         """Read the operator's files again on SIGHUP, or when one of them has changed."""
         seen = stamps_of(self._config.files)
+        certified = self._certificate_stamps()
         while True:
             try:
                 async with asyncio.timeout(WATCH_EVERY):
                     await self._reload_now.wait()
             except TimeoutError:
                 pass
+            if certified != (certified := self._certificate_stamps()):
+                self._renew_certificate()
             stamps = stamps_of(self._config.files)
             if self._reload_now.is_set() or stamps != seen:
                 self._reload_now.clear()
                 seen = stamps
                 await self._reload()
+
+    def _certificate_stamps(self) -> tuple[tuple[int, int, int], ...]:
+        https = self._config.server.boot_https
+        return stamps_of([https.certificate, https.key]) if https else ()
+
+    def _renew_certificate(self) -> None:
+        """Certificate or key has changed on disk: the next connections get the new one, if it can be used."""
+        assert self._config.server.boot_https is not None
+        try:
+            self._supervisor.certify(self._config.server.boot_https.pem())
+        except StartError as error:
+            self._journal.note(
+                "https_certificate", f"the old certificate stays: {error}", level=logging.ERROR
+            )
+        else:
+            self._journal.note("https_certificate", "the renewed certificate is in force")
 
     async def _reload(self) -> None:
         try:
@@ -392,7 +418,7 @@ def storm_of(limits: StormLimits) -> Storm | None:
     """Who downloads images at once; None where everybody may."""
     if limits.max_downloads == limits.max_rate == INFINITE:
         return None
-    return Storm(limits.max_downloads, limits.max_rate, secrets.SystemRandom())
+    return Storm(limits.max_downloads, limits.max_rate, secrets.SystemRandom().uniform)
 
 
 def whole(limit: Limit) -> int:

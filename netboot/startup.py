@@ -25,7 +25,7 @@ from netboot.errors import StartError
 from netboot.model.inventory import Inventory, Network
 from netboot.proc import Kind, privileges
 from netboot.proc.privileges import Account
-from netboot.proc.supervisor import ForkerHandle, start_forker
+from netboot.proc.supervisor import ForkerHandle, Https, start_forker
 
 SECRET_BYTES = 32
 LATE_IMPORTS = (
@@ -56,6 +56,7 @@ class Bound:
     """What asks each link whether an address is in use."""
     echo: alive.EchoSocket | None = None
     """The same behind relay agents."""
+    https: Https | None = None
 
 
 def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -> Bound:
@@ -84,11 +85,12 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
             undo.enter_context(s) for s in _tcp(addresses, config.server.boot_port, "server.boot_port")
         )
         tftp = tuple(undo.enter_context(s) for s in _udp(addresses))
+        https = _https(config, addresses, undo)
         api = undo.enter_context(listener(config.api.host, config.api.port, "server.api.listen"))
         arp, echo, unasked = _askers(endpoints, undo)
         warnings = (*unasked, *_step_down(own))
         undo.pop_all()
-    return Bound(forker, endpoints, http, tftp, api, secret, warnings, boot_servers, arp, echo)
+    return Bound(forker, endpoints, http, tftp, api, secret, warnings, boot_servers, arp, echo, https)
 
 
 def with_addresses(inventory: Inventory, server_address: IPv4Address | None) -> Inventory:
@@ -234,6 +236,14 @@ def listener(host_name: str, port: int, key: str) -> socket.socket:
         sock.close()
         raise _cannot_bind(f"TCP {host_name}:{port}", error, f"ss -tlnp sport = :{port}", key) from None
     return sock
+
+
+def _https(config: Config, addresses: Iterable[IPv4Address], undo: contextlib.ExitStack) -> Https | None:
+    said = config.server.boot_https
+    if said is None:
+        return None
+    sockets = tuple(undo.enter_context(s) for s in _tcp(addresses, said.port, "server.boot_https.port"))
+    return Https(sockets, said.pem())
 
 
 def _udp(addresses: Iterable[IPv4Address], port: int = 69) -> Iterator[socket.socket]:

@@ -46,10 +46,10 @@ WORLD = {
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
     {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
-    {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.http1"},
+    {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
-LEAN = ("tftp.server", "web.bulk")
+LEAN = ("tftp.server", "web.bulk", "web.https")
 """Helper processes: they import neither aiohttp nor pydantic, nor does anything that they import."""
 
 

@@ -151,7 +151,7 @@ nb_seed() {
 		nb_step seed "none (the boot script came by TFTP); claiming by address"
 	fi
 	SERVER="${SERVER%/}"
-	nb_is_url "$SERVER" || nb_fail seed "no usable server address: netboot.server=$(printf '%s' "$SERVER" | nb_clean)"
+	nb_is_server "$SERVER" || nb_fail seed "no usable server address: netboot.server=$(printf '%s' "$SERVER" | nb_clean)"
 	nb_put server "$SERVER"
 	[ -z "$JOIN" ] || nb_put join "$JOIN"
 }

@@ -110,6 +110,9 @@ nb_is_ipv4() {
 	nb_match "$1" '((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
 }
 
+# The appliance itself may be reached over TLS; then it is the operator's CA alone that is trusted.
+nb_is_server() { nb_is_url "http://${1#http*://}" && nb_match "$1" 'https?://.*'; }
+
 # nb_uptime: set NB_UPTIME to the seconds since the machine started; unlike the clock it never jumps.
 nb_uptime() {
 	read -r NB_UPTIME _ <"$NB_PROC/uptime"
@@ -168,23 +171,44 @@ json_value() { printf '%s' "$2" | tr '\n' ' ' | sed -n 's/.*"'"$1"'" *: *"\([^"]
 
 # --- HTTP ------------------------------------------------------------------------------------------------------
 
-# nb_url_split URL: set URL_HOST, URL_PORT, URL_PATH, URL_AUTHORITY.
+# nb_url_split URL: set URL_SCHEME, URL_HOST, URL_PORT, URL_PATH, URL_AUTHORITY.
 nb_url_split() {
-	local rest="${1#http://}"
+	local rest="${1#*://}" usual=80
+	URL_SCHEME="${1%%://*}"
+	[ "$URL_SCHEME" = http ] || usual=443
 	URL_AUTHORITY="${rest%%/*}"
 	case "$rest" in */*) URL_PATH="/${rest#*/}" ;; *) URL_PATH=/ ;; esac
 	case "$URL_AUTHORITY" in
 	\[*\]:*) URL_HOST="${URL_AUTHORITY#\[}" URL_HOST="${URL_HOST%%\]*}" URL_PORT="${URL_AUTHORITY##*:}" ;;
-	\[*\]) URL_HOST="${URL_AUTHORITY#\[}" URL_HOST="${URL_HOST%\]}" URL_PORT=80 ;;
+	\[*\]) URL_HOST="${URL_AUTHORITY#\[}" URL_HOST="${URL_HOST%\]}" URL_PORT="$usual" ;;
 	*:*) URL_HOST="${URL_AUTHORITY%%:*}" URL_PORT="${URL_AUTHORITY##*:}" ;;
-	*) URL_HOST="$URL_AUTHORITY" URL_PORT=80 ;;
+	*) URL_HOST="$URL_AUTHORITY" URL_PORT="$usual" ;;
 	esac
+}
+
+# nb_ca_file: the CA that this machine trusts: the one built into the image, else the one that came with the seed.
+nb_ca_file() {
+	local built="${NB_CA_FILE:-/etc/netboot/boot-ca.pem}"
+	if [ -s "$built" ]; then printf '%s' "$built"; else printf '%s' "$NB_RUN/ca.pem"; fi
+}
+
+# nb_wire: be the program that carries standard input to URL_HOST and its answer to standard output. Certificates are
+# not asked for their time: bare metal often wakes up in another year, and the CA is the operator's own.
+nb_wire() {
+	local name=-verify_hostname host="$URL_HOST"
+	[ "$URL_SCHEME" = https ] || exec timeout "$NB_HTTP_TIMEOUT" busybox nc "$URL_HOST" "$URL_PORT"
+	case "$host" in
+	*:*) name=-verify_ip host="[$host]" ;;
+	*) ! nb_is_ipv4 "$host" || name=-verify_ip ;;
+	esac
+	exec timeout "$NB_HTTP_TIMEOUT" openssl s_client -quiet -connect "$host:$URL_PORT" -CAfile "$(nb_ca_file)" \
+		-no-CApath -no-CAstore -verify_return_error -no_check_time "$name" "$URL_HOST"
 }
 
 # http_request METHOD URL TYPE BODY OUT: one exchange. BODY is empty, a text of ASCII characters, or @FILE; the answer's
 # body goes to OUT unless that is empty. HTTP_STATUS, HTTP_RETRY_AFTER and HTTP_DATE are set. Status 1 and HTTP_ERROR
 # when no whole answer came. NB_AUTHORIZATION, when set, is the bearer token. NB_HTTP_WORK names the files between, so
-# that two exchanges can run beside each other. The URL is one that nb_is_url has accepted.
+# that two exchanges can run beside each other. The URL is one that nb_is_server has accepted.
 http_request() {
 	local method="$1" url="$2" type="$3" body="$4" out="$5" length work status=0
 	work="$NB_RUN/.http-${NB_HTTP_WORK:-main}"
@@ -217,15 +241,20 @@ http_request() {
 		umask 077
 		# shellcheck disable=SC3045
 		ulimit -f $((NB_HTTP_LIMIT / 512))
-		exec timeout "$NB_HTTP_TIMEOUT" busybox nc "$URL_HOST" "$URL_PORT" <&9 9>&- >"$work.answer" 2>"$work.error"
+		nb_wire <&9 9>&- >"$work.answer" 2>"$work.error"
 	) || status=$?
 	exec 9>&-
 	http_answer "$work.answer" "$out" || HTTP_ERROR="$(http_failure "$status" "$work.error")"
 	[ -z "$HTTP_ERROR" ]
 }
 
-# http_failure NC_STATUS ERRORS: say in words why no whole answer came.
+# http_failure STATUS ERRORS: say in words why no whole answer came.
 http_failure() {
+	if grep -q 'verify error' "$2"; then
+		printf 'the certificate of %s is not trusted (%s): did the CA in server.boot_https.ca sign it, for this address?' \
+			"$URL_AUTHORITY" "$(grep 'verify error' "$2" | head -n 1 | nb_clean)"
+		return
+	fi
 	case "$1" in
 	124 | 143) printf 'no answer from %s within %s s' "$URL_AUTHORITY" "$NB_HTTP_TIMEOUT" ;;
 	0) printf 'the answer of %s was cut off or is not HTTP' "$URL_AUTHORITY" ;;

@@ -36,8 +36,14 @@ def autoexec_script(base: str) -> str:
     return _render("autoexec", base=base)
 
 
-def machine_script(plan: BootPlan, *, base: str, key: str, mac: Mac, address: IPv4Address) -> str:
-    """The script that boots one machine; the only one that holds a boot's key, in the seed's URL."""
+def machine_script(
+    plan: BootPlan, *, base: str, key: str, mac: Mac, address: IPv4Address, plain: str = ""
+) -> str:
+    """The script that boots one machine; the only one that holds a boot's key, in the seed's URL.
+
+    `plain`: our URL over HTTP where `base` is HTTPS; the started system fetches its root there, guarded by
+    its checksum.
+    """
     generation, assignment = plan.generation, plan.assignment
     return _render(
         "machine",
@@ -48,7 +54,7 @@ def machine_script(plan: BootPlan, *, base: str, key: str, mac: Mac, address: IP
         image=generation.name,
         generation=generation.id,
         images=f"{base}/images/{generation.name}/{generation.id}",
-        arguments=kernel_arguments(plan, base=base, mac=mac, address=address),
+        arguments=kernel_arguments(plan, base=plain or base, mac=mac, address=address),
         key=key,
     )
 

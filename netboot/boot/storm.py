@@ -7,8 +7,8 @@ first come, first served, and a seat that becomes free waits for the machine in 
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,11 +59,16 @@ class _Ticket:
 class Storm:
     """Who downloads images now and who waits; times are seconds of any steady clock."""
 
-    def __init__(self, max_downloads: float, max_rate: float, rng: random.Random) -> None:
-        """At most `max_downloads` machines, and no new one while `max_rate` (bits per second) is used up."""
+    def __init__(
+        self, max_downloads: float, max_rate: float, uniform: Callable[[float, float], float]
+    ) -> None:
+        """At most `max_downloads` machines, and no new one while `max_rate` (bits per second) is used up.
+
+        `uniform` spreads those who wait: any number between two, by chance.
+        """
         self._most = max_downloads
         self._rate = max_rate
-        self._rng = rng
+        self._uniform = uniform
         self._seats: dict[str, _Seat] = {}
         self._queue: OrderedDict[str, _Ticket] = OrderedDict()
         self._bytes: deque[tuple[float, int]] = deque()
@@ -132,7 +137,7 @@ class Storm:
         """The front asks often, so that no seat stays empty; those behind when their turn may come."""
         turns = (before + 1) / max(1.0, min(self._most, 1e6))
         seconds = min(LONGEST, max(SHORTEST, turns * self._typical / 2))
-        return Wait(before, round(seconds * self._rng.uniform(1.0, 1.5)))
+        return Wait(before, round(seconds * self._uniform(1.0, 1.5)))
 
     def _expire(self, now: float) -> None:
         for client in [client for client, seat in self._seats.items() if seat.until < now]:

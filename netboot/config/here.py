@@ -10,6 +10,7 @@ import os
 import pwd
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -112,7 +113,13 @@ def exists(path: Path) -> bool:
 
 def problems(config: Config) -> list[str]:
     """What keeps this host from serving this configuration, each with what to do."""
-    found = [*_interfaces(config), *_accounts(config.server), *_folders(config), *_readable(config)]
+    found = [
+        *_interfaces(config),
+        *_accounts(config.server),
+        *_folders(config),
+        *_readable(config),
+        *_https(config),
+    ]
     return [*found, *_ports(config)]
 
 
@@ -164,6 +171,22 @@ def _accounts(server: Server) -> Iterator[str]:
             find(server)
         except LookupError as error:
             yield f"server.{key}: {error}; make it (useradd --system), or name another one"
+
+
+def _https(config: Config) -> Iterator[str]:
+    """HTTPS for nodes: files that can be used, for the addresses where nodes reach us."""
+    https = config.server.boot_https
+    if https is None:
+        return
+    ours = [*(n.address for n in config.inventory.networks.values()), config.server.address]
+    named = [address for address in ours if address is not None]
+    own = [a for name in config.server.interfaces for a in _own(name)]
+    yield from https.doubts(named or own, time.time())
+    try:
+        https.pem()
+        https.authority()
+    except StartError as error:
+        yield f"server.boot_https: {error}"
 
 
 def _folders(config: Config) -> Iterator[str]:
@@ -227,6 +250,8 @@ def _ports(config: Config) -> Iterator[str]:
         for address in addresses:
             yield from _taken(socket.SOCK_DGRAM, str(address), 69)
             yield from _taken(socket.SOCK_STREAM, str(address), server.boot_port)
+            if server.boot_https is not None:
+                yield from _taken(socket.SOCK_STREAM, str(address), server.boot_https.port)
     yield from _taken(socket.SOCK_STREAM, config.api.host, config.api.port)
 
 

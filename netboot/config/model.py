@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
+from netboot.config.tls import BootHttps
 from netboot.model.inventory import INFINITE, Inventory
 from netboot.model.manners import Rate
 
@@ -76,6 +77,7 @@ class Server:
     files_dir: Path = Path("/srv/netboot/files")
     """A missing folder offers nothing."""
     tftp: TftpLimits = TftpLimits()
+    boot_https: BootHttps | None = None
     storm: StormLimits = StormLimits()
     boot_limits: BootLimits = BootLimits()
 

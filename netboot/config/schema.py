@@ -111,13 +111,7 @@ class Server(Entry):
     interfaces: tuple[Annotated[str, _P(values.interface)], ...] = ()
     address: Address | None = None
     boot_port: Port = 80
-    boot_https: Annotated[
-        BootHttps | None,
-        NotYet(
-            what="HTTPS for nodes is not there yet",
-            remedy="leave it out: configurations and credentials are sealed to each node over HTTP too",
-        ),
-    ] = None
+    boot_https: BootHttps | None = None
     user: Annotated[str | None, _P(values.account)] = None
     helper_user: Annotated[str | None, _P(values.account)] = None
     workers: Annotated[int | None, _P(values.workers)] = None

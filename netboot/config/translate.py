@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from netboot.config import schema
 from netboot.config.model import Api, BootLimits, Server, StormLimits, TftpLimits
+from netboot.config.tls import BootHttps
 from netboot.model.inventory import (
     BootOverride,
     Cluster,
@@ -39,9 +40,14 @@ def server(root: schema.Root) -> Server:
         images_dir=said.images_dir,
         files_dir=said.files_dir,
         tftp=TftpLimits(said.tftp.max_transfers, said.tftp.per_client, said.tftp.single_port),
+        boot_https=_boot_https(said.boot_https),
         storm=StormLimits(said.storm.max_downloads, said.storm.max_rate),
         boot_limits=BootLimits(said.boot_limits.connections, said.boot_limits.requests),
     )
+
+
+def _boot_https(said: schema.BootHttps | None) -> BootHttps | None:
+    return BootHttps(said.port, said.certificate, said.key, said.ca) if said else None
 
 
 def api(root: schema.Root) -> Api:

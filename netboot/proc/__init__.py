@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Kind = Literal["bulk", "tftp"]
+Kind = Literal["bulk", "tftp", "https"]
 State = Literal["starting", "ready", "draining", "ended"]
 
 
@@ -54,6 +54,24 @@ class ProcessInfo:
     state: State
     connections: int
     restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whether a download may begin now: after `wait` seconds (0: now) because of `reason`; for `boot_id`."""
+
+    boot_id: str | None = None
+    wait: int = 0
+    reason: str = ""
+
+
+class HttpsSide(Protocol):
+    """The workers of the HTTPS listener as the accept point sees them; they send files themselves."""
+
+    on_relay: Callable[[int, str, str], None]
+    """A request for control: our end of a socket pair (the callee owns it), the client's address, ours."""
+    place: Callable[[str, str, str], Awaitable[Place]]
+    """Method, path and client address of a download: whether it may begin."""
 
 
 class BulkPool(Protocol):

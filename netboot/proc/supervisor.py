@@ -17,12 +17,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from netboot.errors import MalformedPacket, NetbootError
-from netboot.proc import Kind, ProcessInfo, Progress, State, Transfer, messages
+from netboot.proc import Kind, Place, ProcessInfo, Progress, State, Transfer, messages
 from netboot.proc.privileges import Account
 from netboot.tree import Served
 
@@ -45,6 +45,14 @@ class TftpLimits:
     max_transfers: int = 500
     per_client: int = 64
     single_port: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Https:
+    """The HTTPS listener: bound sockets, and certificate chain and key as one text of PEM."""
+
+    sockets: tuple[socket.socket, ...]
+    pem: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,14 @@ def _close_returned(fd: int, _: bytes, __: str) -> None:
     os.close(fd)
 
 
+def _close_relayed(fd: int, _: str, __: str) -> None:
+    os.close(fd)
+
+
+async def _anywhere(_: str, __: str, ___: str) -> Place:
+    return Place()
+
+
 async def _nothing(_: str, __: str) -> bytes | None:
     return None
 
@@ -143,12 +159,14 @@ class Supervisor:
         tftp_limits: TftpLimits | None = None,
         requests: float = 200.0,
         max_rate: float = math.inf,
+        https: Https | None = None,
         grace: float = 10.0,
     ) -> None:
         """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
 
         `requests`: per second, what one client address may ask of one bulk worker on kept-alive connections.
         `max_rate`: bits per second of all downloads of `/images` together, shared among the workers.
+        `https`: as many processes that end TLS as there are workers; None: no HTTPS.
         `grace`: seconds that running downloads get at an orderly end.
         """
         self._forker = forker
@@ -161,6 +179,9 @@ class Supervisor:
         self._slots = [_Slot("bulk", index) for index in range(workers)]
         if self._tftp_sockets:
             self._slots.append(_Slot("tftp", 0))
+        self._https = https
+        if https is not None:
+            self._slots += [_Slot("https", index) for index in range(workers)]
         self._numbers: dict[int, _Helper] = {}  # every process that the forker has not reported ended
         self._next_number = 0
         self._stopping = asyncio.Event()
@@ -170,6 +191,8 @@ class Supervisor:
         self._group: asyncio.TaskGroup | None = None
         self.on_progress: Callable[[Progress], None] = _ignore
         self.on_return: Callable[[int, bytes, str], None] = _close_returned
+        self.on_relay: Callable[[int, str, str], None] = _close_relayed
+        self.place: Callable[[str, str, str], Awaitable[Place]] = _anywhere
         self.on_transfer: Callable[[Transfer], None] = _ignore
         self.on_refused: Callable[[str, str, str], None] = _ignore
         """kind, text and source address of something that a helper refused."""
@@ -190,6 +213,17 @@ class Supervisor:
                 worker.clients[client] += 1
                 return True
         return False
+
+    def certify(self, pem: bytes) -> None:
+        """Put a renewed certificate (chain and key, PEM) into force for new connections."""
+        assert self._https is not None
+        if pem == self._https.pem:
+            return
+        self._https = replace(self._https, pem=pem)
+        for slot in self._slots:
+            if slot.kind == "https" and slot.helper:
+                with contextlib.suppress(OSError):  # one that just ended is started with the new one
+                    messages.send(slot.helper.channel, "certificate", blob=pem)
 
     def processes(self) -> list[ProcessInfo]:
         """Every helper's place and how it is."""
@@ -276,7 +310,8 @@ class Supervisor:
             with theirs:
                 body = {"id": helper.number, "kind": slot.kind}
                 messages.send(self._forker.channel, "start", body, fds=(theirs.fileno(),))
-            messages.send(ours, "configure", self._configuration(), fds=self._sockets(slot.kind))
+            pem = self._https.pem if self._https and slot.kind == "https" else b""
+            messages.send(ours, "configure", self._configuration(), blob=pem, fds=self._sockets(slot.kind))
         except OSError as error:
             log.error("cannot start a %s process: %s", slot.kind, error)
             self._hang_up(helper)
@@ -294,7 +329,9 @@ class Supervisor:
         }
 
     def _sockets(self, kind: Kind) -> list[int]:
-        return [sock.fileno() for sock in self._tftp_sockets] if kind == "tftp" else []
+        https = self._https.sockets if self._https else ()
+        sockets: dict[Kind, Sequence[socket.socket]] = {"tftp": self._tftp_sockets, "https": https}
+        return [sock.fileno() for sock in sockets.get(kind, ())]
 
     def _hang_up(self, helper: _Helper) -> None:
         """Close our end of a helper's channel: it drains by itself and is no longer counted on."""
@@ -336,8 +373,16 @@ class Supervisor:
             helper.left(client, 1)
             self._guard(self.on_return, message.fds[0], message.blob, client)
             return
+        if message.op == "relay" and slot.kind == "https" and len(message.fds) == 1:
+            try:
+                client, local = message.text("client", limit=64), message.text("local", limit=64)
+            except MalformedPacket:
+                message.close()
+                raise
+            self._guard(self.on_relay, message.fds[0], client, local)
+            return
         message.close()
-        words = _BULK_WORDS if slot.kind == "bulk" else _TFTP_WORDS
+        words = _WORDS[slot.kind]
         if message.op not in words:
             raise MalformedPacket(f"unknown word {message.op[:32]!r}")
         words[message.op](self, helper, message)
@@ -382,6 +427,27 @@ class Supervisor:
             messages.send(helper.channel, "answer", body, blob=content or b"")
         except (OSError, MalformedPacket) as error:
             log.warning("the per-machine file %r for %s was not delivered: %s", name, client, error)
+
+    def _where(self, helper: _Helper, message: messages.Message) -> None:
+        question, method = message.number("id"), message.text("method", limit=16)
+        path, client = message.text("path"), message.text("client", limit=64)
+        if self._group is None or len(self._questions) >= _MAX_QUESTIONS:
+            return  # the download begins without an answer
+        task = self._group.create_task(self._answer_place(helper, question, method, path, client))
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+    async def _answer_place(
+        self, helper: _Helper, question: int, method: str, path: str, client: str
+    ) -> None:
+        try:
+            place = await self.place(method, path, client)
+        except Exception:
+            log.exception("the place of %s for a download", client)
+            place = Place()
+        facts = {"id": question, "boot_id": place.boot_id, "wait": place.wait, "reason": place.reason}
+        with contextlib.suppress(OSError, MalformedPacket):
+            messages.send(helper.channel, "place", facts)
 
     def _guard(self, callback: Callable[..., None], *arguments: object) -> None:
         """A callback that fails costs its own event, not the helper."""
@@ -470,6 +536,17 @@ _TFTP_WORDS: Final[Mapping[str, _Word]] = {
     "ask": Supervisor._ask,
     "transfers": Supervisor._transfers,
     "refused": Supervisor._refused,
+}
+_HTTPS_WORDS: Final[Mapping[str, _Word]] = {
+    "ready": Supervisor._ready,
+    "place": Supervisor._where,
+    "progress": Supervisor._progress,
+    "refused": Supervisor._refused,
+}
+_WORDS: Final[Mapping[Kind, Mapping[str, _Word]]] = {
+    "bulk": _BULK_WORDS,
+    "tftp": _TFTP_WORDS,
+    "https": _HTTPS_WORDS,
 }
 
 

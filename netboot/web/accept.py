@@ -18,6 +18,7 @@ from ipaddress import IPv4Address
 from typing import Protocol, cast
 
 from netboot.boot.key import shortened
+from netboot.boot.storm import Wait
 from netboot.events import Journal
 from netboot.proc import BulkPool, is_bulk_path
 from netboot.web.http1 import Head, MalformedHead, parse_head, response_head
@@ -50,6 +51,8 @@ class Request:
     body: bytes
     client: IPv4Address
     local: IPv4Address
+    secure: bool = False
+    """Whether it came over HTTPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,8 @@ class Site(Protocol):
         """The boot that the machine at this address is in."""
         ...
 
-    def admit(self, head: Head, client: IPv4Address, boot_id: str | None) -> Response | None:
-        """What a machine is answered that may not download now; None where it may."""
+    def admit(self, method: str, path: str, client: IPv4Address, boot_id: str | None) -> Wait | None:
+        """How long a machine waits that may not download now; None where it may."""
         ...
 
 
@@ -142,6 +145,19 @@ class Acceptor:
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
         self.spawn(self._adopt(sock, data))
+
+    def relayed(self, fd: int, client: str, local: str) -> None:
+        """Take a request that came over HTTPS: a socket pair's end, and the addresses of the connection."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        self.spawn(self._relayed(sock, client, local))
+
+    async def _relayed(self, sock: socket.socket, client: str, local: str) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: _Connection(self, (client, local)), sock)
+        except OSError:
+            sock.close()
 
     async def _adopt(self, sock: socket.socket, data: bytes) -> None:
         try:
@@ -217,8 +233,10 @@ class Acceptor:
 class _Connection(asyncio.BufferedProtocol):
     """One connection: a request at a time, each answered before the next is looked at."""
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, acceptor: Acceptor, relayed: tuple[str, str] | None = None) -> None:
+        """`relayed`: the addresses, theirs and ours, of the TLS connection that this request came over."""
         self._acceptor = acceptor
+        self._relayed = relayed
         self._transport: asyncio.Transport | None = None
         self._data = bytearray()
         self._head: Head | None = None
@@ -234,7 +252,7 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
-        name = transport.get_extra_info("peername")
+        name = self._relayed or transport.get_extra_info("peername")
         self._client = name[0] if name else ""
         allowed = self._acceptor.arrived(self._client, self)
         try:
@@ -335,9 +353,11 @@ class _Connection(asyncio.BufferedProtocol):
     async def _guarded(self, head: Head, body: bytes) -> Response:
         """The site's answer; whatever goes wrong in it ends this request, not the daemon."""
         assert self._transport is not None
-        local = IPv4Address(self._transport.get_extra_info("sockname")[0])
+        local = self._relayed[1] if self._relayed else self._transport.get_extra_info("sockname")[0]
         try:
-            request = Request(head, body, IPv4Address(self._client), local)
+            request = Request(
+                head, body, IPv4Address(self._client), IPv4Address(local), self._relayed is not None
+            )
             return await self._acceptor.site.answer(request)
         except Exception:
             log.exception("%s %s failed", head.method, shortened(head.path))
@@ -368,8 +388,10 @@ class _Connection(asyncio.BufferedProtocol):
         if self._transport is None:
             return
         assert self._head is not None
-        if refusal := self._acceptor.site.admit(self._head, IPv4Address(self._client), boot_id):
-            self._end_with(refusal)
+        method, path = self._head.method, self._head.path
+        if wait := self._acceptor.site.admit(method, path, IPv4Address(self._client), boot_id):
+            later = (("Retry-After", str(wait.seconds)),)
+            self._end_with(Response(503, f"{wait}\n".encode(), fields=later))
             return
         fd = self._transport.get_extra_info("socket").fileno()
         if self._acceptor.bulk.hand_over(fd, bytes(self._data), boot_id=boot_id, client=self._client):

@@ -283,7 +283,8 @@ class BootHttp:
             return ipxe.wait_script(str(wait), base=base, remedy=remedy, seconds=wait.seconds, renew=True)
         self._planned(boot, decision, lease)
         key = boot_key(self._secret, boot.id)
-        return ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address)
+        plain = self._plain_base(request)
+        return ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address, plain=plain)
 
     def _script_for_stranger(self, claims: Client, client: IPv4Address, base: str) -> str:
         """Asked from another address than the leased one: no seed, no boot touched, an explanation."""
@@ -531,16 +532,19 @@ class BootHttp:
     # facts
 
     def _base(self, request: Request, *, secure: bool = False) -> str:
-        """Our URL as this machine's network has it: from the file or the socket, never from Host.
+        """Our URL as its network has it: HTTPS where the request came so, or where `secure` asks."""
+        if self._https is not None and (secure or request.secure):
+            return ipxe.base_url(self._own_address(request), self._https.port, secure=True)
+        return self._plain_base(request)
 
-        HTTPS where the request came so, or where its answer shall lead there (`secure`).
-        """
+    def _plain_base(self, request: Request) -> str:
+        return ipxe.base_url(self._own_address(request), self._boot_port)
+
+    def _own_address(self, request: Request) -> IPv4Address:
+        """Where this machine reaches us: from the file or the socket, never from Host."""
         networks = self._inventory().networks.values()
         ours = [n.address for n in networks if n.address and request.client in n.subnet]
-        address = ours[0] if ours else request.local
-        if self._https is not None and (secure or request.secure):
-            return ipxe.base_url(address, self._https.port, secure=True)
-        return ipxe.base_url(address, self._boot_port)
+        return ours[0] if ours else request.local
 
     def _candidates(self, lease: Lease) -> list[Boot]:
         """The boots that a key from this address may belong to: the lease's, then the machine's others."""

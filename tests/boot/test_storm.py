@@ -15,7 +15,7 @@ IMAGE = "/images/debian/aa/"
 
 
 def a_storm(most: float = 2, rate: float = math.inf) -> Storm:
-    return Storm(most, rate, random.Random(1))
+    return Storm(most, rate, random.Random(1).uniform)
 
 
 def finish(it: Storm, client: str, now: float, size: int = 1000) -> None:

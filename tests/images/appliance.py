@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import subprocess
 import tarfile
 import tempfile
@@ -45,7 +46,9 @@ class FakeAppliance:
         squashfs: bytes = b"",
         config: Mapping[str, bytes | tuple[bytes, int]] | None = None,
         node: str = "n1",
+        certificate: Path | None = None,
     ) -> None:
+        """`certificate`: PEM of chain and key, to listen with TLS."""
         self.squashfs = squashfs
         self.config = dict(config or {})
         self.node = node
@@ -53,6 +56,12 @@ class FakeAppliance:
         self.before: Callable[[Asked], Answer | None] = lambda asked: None
         self.certificate = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -60,7 +69,7 @@ class FakeAppliance:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> FakeAppliance:
         self._thread.start()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.images.appliance import SESSION, Answer, Asked, FakeAppliance
 from tests.images.shell import Machine
+from tests.support.certificates import authority
 
 KEY = "0123456789abcdef" * 2
 SQUASHFS = os.urandom(300_000)
@@ -67,6 +68,36 @@ def test_a_claim_spends_the_key_for_a_session(machine: Machine) -> None:
     assert (machine.get("session"), machine.get("node")) == (SESSION, "n7")
     assert stat.S_IMODE((machine.run / "key.pem").stat().st_mode) == 0o600
     assert not (machine.folder / "seed.json").exists()
+
+
+def test_a_claim_goes_over_tls_where_the_seed_says_so(machine: Machine, tmp_path: Path) -> None:
+    """The CA of the seed is trusted, an expired certificate too: a machine's clock may be anything."""
+    ca, pem = authority(), tmp_path / "server.pem"
+    pem.write_bytes(b"".join(ca.sign("127.0.0.1", days=-1)))
+    with FakeAppliance(node="n7", certificate=pem) as appliance:
+        seed(machine, appliance.url, ca=ca.pem.decode())
+        assert "CLAIMED" in claim(machine)
+        machine.put("server", appliance.url)
+        assert "TOLD" in machine.sh("nb_report seed '' '' done && echo TOLD").output
+        assert appliance.reports("seed")
+    assert machine.get("session") == SESSION
+
+
+@pytest.mark.parametrize("flaw", ["another CA", "another address", "built into the image"])
+def test_a_server_that_is_not_trusted_gets_no_claim(machine: Machine, tmp_path: Path, flaw: str) -> None:
+    """Nothing is sent, the console says why; a CA in the image counts instead of the seed's."""
+    ca, pem, built = authority(), tmp_path / "server.pem", tmp_path / "built.pem"
+    pem.write_bytes(b"".join(ca.sign("127.0.0.2" if flaw == "another address" else "127.0.0.1")))
+    built.write_bytes(authority().pem)
+    machine.environment |= {"NB_CLAIM_LIMIT": "0"}
+    if flaw == "built into the image":
+        machine.environment["NB_CA_FILE"] = str(built)
+    with FakeAppliance(certificate=pem) as appliance:
+        trusted = authority() if flaw == "another CA" else ca
+        seed(machine, appliance.url, ca=trusted.pem.decode())
+        output = claim(machine)
+        assert appliance.asked == []
+    assert "CLAIMED" not in output and "is not trusted" in output
 
 
 def test_the_certificate_is_short_lived_and_began_yesterday(machine: Machine) -> None:

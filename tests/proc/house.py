@@ -15,11 +15,15 @@ from pathlib import Path
 
 from netboot.proc import Progress, Transfer, is_bulk_path
 from netboot.proc.privileges import Account
-from netboot.proc.supervisor import Supervisor, TftpLimits, start_forker
+from netboot.proc.supervisor import Https, Supervisor, TftpLimits, start_forker
 from netboot.tree import Served
 from netboot.web.http1 import parse_head, response_head
 
-ENTRIES = {"bulk": "netboot.web.bulk:main", "tftp": "netboot.tftp.server:main"}
+ENTRIES = {
+    "bulk": "netboot.web.bulk:main",
+    "tftp": "netboot.tftp.server:main",
+    "https": "netboot.web.https:main",
+}
 
 
 @dataclass
@@ -30,10 +34,12 @@ class House:
     served: Served
     http: tuple[str, int] = ("127.0.0.1", 0)
     tftp: tuple[str, int] | None = None
+    https: tuple[str, int] | None = None
     progress: list[Progress] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     returned: list[bytes] = field(default_factory=list)
+    relayed: list[tuple[str, str]] = field(default_factory=list)
     virtual: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
@@ -86,10 +92,13 @@ async def house(
     grace: float = 5.0,
     requests: float = 1e6,
     max_rate: float = math.inf,
+    https: bytes | None = None,
 ) -> AsyncIterator[House]:
     """Run helpers and an accept point for the length of a test; everything ends with it."""
     sockets = [udp_socket()] if tftp else []
-    forker = start_forker(ENTRIES if tftp else {"bulk": ENTRIES["bulk"]}, own=own, helper=helper)
+    secure = socket.create_server(("127.0.0.1", 0)) if https is not None else None
+    kinds = ["bulk", *(["tftp"] if tftp else []), *(["https"] if https is not None else [])]
+    forker = start_forker({kind: ENTRIES[kind] for kind in kinds}, own=own, helper=helper)
     supervisor = Supervisor(
         forker,
         served,
@@ -99,8 +108,10 @@ async def house(
         grace=grace,
         requests=requests,
         max_rate=max_rate,
+        https=Https((secure,), https) if secure and https else None,
     )
     made = House(supervisor, served, tftp=sockets[0].getsockname() if sockets else None)
+    made.https = secure.getsockname() if secure else None
     supervisor.on_progress = made.progress.append
     supervisor.on_transfer = made.transfers.append
     supervisor.on_refused = lambda *facts: made.refused.append(facts)
@@ -113,6 +124,7 @@ async def house(
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     made.http = listener.getsockname()
+    supervisor.on_relay = lambda fd, client, local: _relayed(made, tasks, fd, client, local)
     supervisor.on_return = lambda fd, head, client: _returned(made, tasks, fd, head, client)
     tasks: set[asyncio.Task[None]] = set()
     running = asyncio.create_task(supervisor.run())
@@ -133,7 +145,7 @@ async def house(
                 await running
         finally:
             listener.close()
-            for sock in sockets:
+            for sock in [*sockets, *([secure] if secure else [])]:
                 sock.close()
             assert forker.process.poll() is not None, "the forker ends with its control"
 
@@ -156,6 +168,13 @@ def _returned(made: House, tasks: set[asyncio.Task[None]], fd: int, head: bytes,
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
     _spawn(tasks, _serve(made, sock, head, client))
+
+
+def _relayed(made: House, tasks: set[asyncio.Task[None]], fd: int, client: str, local: str) -> None:
+    made.relayed.append((client, local))
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    _spawn(tasks, _serve(made, sock, b"", client))
 
 
 async def _serve(made: House, sock: socket.socket, buffer: bytes, client: str) -> None:

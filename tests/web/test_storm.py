@@ -17,7 +17,7 @@ ROOT = "/images/debian-12/aa/root.squashfs"
 
 
 def one_at_a_time() -> Storm:
-    return Storm(1, math.inf, random.Random(1))
+    return Storm(1, math.inf, random.Random(1).uniform)
 
 
 def loaded(world: World, client: IPv4Address, path: str = ROOT, sent: int = 100, done: bool = True) -> None:

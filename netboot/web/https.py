@@ -1,0 +1,354 @@
+"""A worker of the HTTPS listener: ends TLS, sends files itself, relays everything else to control.
+
+A TLS connection cannot change its process, so these workers accept for themselves. Certificate and key come
+over the channel, for a helper may not read them. What belongs to control travels through a socket pair per
+request, together with the client's address; a download of `/images` begins when control admits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Final
+
+from netboot.errors import MalformedPacket, Refused
+from netboot.proc import is_bulk_path
+from netboot.proc.helper import Line, last_resort, served
+from netboot.proc.messages import Message
+from netboot.tree import Opened, Served
+from netboot.web.http1 import MAX_HEAD, Head, MalformedHead, parse_head, response_head
+from netboot.web.static import METHODS, open_path, refusal, respond
+
+HANDSHAKE_TIME: Final = 10.0
+HEAD_TIME: Final = 10.0
+IDLE_TIME: Final = 60.0
+STALL_TIME: Final = 120.0
+"""Seconds, as at the bulk workers: for the handshake, a request head, between requests, for one piece."""
+PIECE: Final = 256 << 10
+"""Bytes of a file that are read and encrypted at a time."""
+TICK: Final = 0.5
+MOST: Final = 2000
+"""Connections of one worker; TLS costs some 50 KiB each."""
+_ADMISSION_TIME: Final = 5.0
+_LONGEST_ANSWER: Final = 64 << 20
+
+
+@dataclass(eq=False, slots=True)
+class _Download:
+    """A file on its way, for the reports to control."""
+
+    boot_id: str | None
+    client: str
+    path: str
+    size: int
+    sent: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """Control's answer to the question whether a download may begin."""
+
+    boot_id: str | None = None
+    wait: int = 0
+    reason: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class _Client:
+    """One TLS connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    address: str
+    local: str
+    busy: bool = False
+    downloads: set[_Download] = field(default_factory=set)
+
+
+class Terminator:
+    """The loop of one HTTPS process."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._line = Line(channel)
+        self._served: Served | None = None
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._servers: list[asyncio.Server] = []
+        self._clients: set[_Client] = set()
+        self._downloads: set[_Download] = set()
+        self._questions: dict[int, asyncio.Future[_Place]] = {}
+        self._asked = 0
+        self._draining = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until control says drain (or is gone) and the last answer has left."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._line.fileno(), self._hear)
+        for number in (2, 15):
+            loop.add_signal_handler(number, self._drain)
+        self._line.tell("ready", {})
+        while not (self._draining.is_set() and not any(c.busy for c in self._clients)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._draining.wait()
+            if self._draining.is_set():
+                await asyncio.sleep(TICK / 10)
+            self._tick()
+        for client in self._clients:
+            client.writer.transport.abort()
+
+    # --- control -------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        while (message := self._line.receive()) is not None:
+            self._obey(message)
+        if self._line.gone:
+            asyncio.get_running_loop().remove_reader(self._line.fileno())
+            self._drain()
+
+    def _obey(self, message: Message) -> None:
+        if message.op == "configure":
+            self._served = served(message)
+            self._certify(message.blob)
+            for fd in message.fds:
+                self._spawn(self._listen(socket.socket(fileno=fd)))
+            return
+        message.close()
+        if message.op == "certificate":
+            self._certify(message.blob)
+        elif message.op == "place":
+            answer = self._questions.pop(message.number("id"), None)
+            if answer is not None and not answer.done():
+                wait, reason = message.number("wait", highest=3600), message.text("reason")
+                answer.set_result(_Place(message.optional_text("boot_id", limit=256), wait, reason))
+        elif message.op == "drain":
+            self._drain()
+
+    def _certify(self, pem: bytes) -> None:
+        """Take certificate chain and key, one text of PEM; connections that stand keep what they have."""
+        handle = os.memfd_create("certificate", os.MFD_CLOEXEC)
+        try:
+            os.write(handle, pem)
+            self._context.load_cert_chain(f"/proc/self/fd/{handle}", password="")
+        except (OSError, ValueError) as error:  # control looked at it before: a race with a half-written file
+            self._line.report("https_certificate", f"the certificate cannot be used: {error}", "")
+        finally:
+            os.close(handle)
+
+    async def _listen(self, sock: socket.socket) -> None:
+        server = await asyncio.start_server(
+            self._accepted,
+            sock=sock,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_TIME,
+            ssl_shutdown_timeout=HANDSHAKE_TIME,
+            limit=MAX_HEAD,
+            backlog=1024,
+        )
+        self._servers.append(server)
+
+    def _drain(self) -> None:
+        if not self._draining.is_set():
+            self._draining.set()
+            last_resort()
+            for server in self._servers:
+                server.close()
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tick(self) -> None:
+        running = [[d.boot_id, d.client, d.path, d.sent, d.size, False] for d in self._downloads]
+        for start in range(0, len(running), 100):
+            self._line.tell("progress", {"items": running[start : start + 100]})
+        self._line.flush()
+
+    # --- one connection ------------------------------------------------------------------------------
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+        client = _Client(reader, writer, peer[0], local[0])
+        if len(self._clients) >= MOST or self._draining.is_set():
+            writer.transport.abort()
+            return
+        self._clients.add(client)
+        try:
+            while await self._request(client) and not self._draining.is_set():
+                client.busy = False
+            writer.close()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError, ssl.SSLError):
+            writer.transport.abort()  # the client went away, or took too long
+        finally:
+            self._clients.discard(client)
+
+    async def _request(self, client: _Client) -> bool:
+        """Answer one request; whether another one may follow."""
+        try:
+            raw = await self._head(client)
+            head = parse_head(raw)
+            assert head is not None
+        except MalformedHead as error:
+            self._line.report("http_malformed", str(error), client.address)
+            await self._send(client, refusal(None, error.status, str(error)).head)
+            return False
+        except asyncio.LimitOverrunError:
+            await self._send(client, refusal(None, 431, "the request head is longer than 8 KiB").head)
+            return False
+        if is_bulk_path(head.path):
+            return await self._file(client, head)
+        return await self._relay(client, head, raw)
+
+    async def _head(self, client: _Client) -> bytes:
+        async with asyncio.timeout(IDLE_TIME):
+            first = await client.reader.readexactly(1)
+        client.busy = True
+        async with asyncio.timeout(HEAD_TIME):
+            return first + await client.reader.readuntil(b"\r\n\r\n")
+
+    async def _send(self, client: _Client, data: bytes) -> None:
+        async with asyncio.timeout(STALL_TIME):
+            client.writer.write(data)
+            await client.writer.drain()
+
+    # --- files ---------------------------------------------------------------------------------------
+
+    async def _file(self, client: _Client, head: Head) -> bool:
+        if head.method not in METHODS:
+            reply = refusal(head, 405, f"{head.method} is not taken here, only GET and HEAD")
+            await self._send(client, reply.head)
+            return reply.keep_alive
+        place = await self._place(client, head)
+        if place.wait:
+            await self._send(client, _wait(place, head.keep_alive))
+            return head.keep_alive
+        try:
+            if self._served is None:
+                raise Refused(503, "this worker is not configured yet; ask again")
+            opened = open_path(self._served, head.path)
+        except Refused as error:
+            reply = refusal(head, error.status, error.reason)
+            await self._send(client, reply.head)
+            return reply.keep_alive
+        try:
+            return await self._file_content(client, head, opened, place.boot_id)
+        finally:
+            os.close(opened.fd)
+
+    async def _file_content(self, client: _Client, head: Head, opened: Opened, boot_id: str | None) -> bool:
+        reply = respond(head, opened)
+        await self._send(client, reply.head)
+        if reply.start == reply.stop:
+            return reply.keep_alive
+        download = _Download(boot_id, client.address, head.path, opened.size, reply.start)
+        self._downloads.add(download)
+        try:
+            while download.sent < reply.stop:
+                length = min(PIECE, reply.stop - download.sent)
+                piece = await asyncio.to_thread(os.pread, opened.fd, length, download.sent)
+                if not piece:
+                    raise EOFError("the file became shorter while it was sent")
+                await self._send(client, piece)
+                download.sent += len(piece)
+        finally:
+            self._downloads.discard(download)
+            item = [boot_id, client.address, head.path, download.sent, opened.size, True]
+            self._line.owe("progress", {"items": [item]})
+        return reply.keep_alive
+
+    async def _place(self, client: _Client, head: Head) -> _Place:
+        """Ask control whose boot this is, and whether it may download now."""
+        self._asked += 1
+        answer = self._questions[self._asked] = asyncio.get_running_loop().create_future()
+        question = {"id": self._asked, "method": head.method, "path": head.path, "client": client.address}
+        number = self._asked
+        try:
+            if not self._line.tell("place", question):
+                return _Place()
+            async with asyncio.timeout(_ADMISSION_TIME):
+                place: _Place = await answer
+                return place
+        except TimeoutError:
+            return _Place()  # control is away: a running rack is not held up by that
+        finally:
+            self._questions.pop(number, None)
+
+    # --- relay ---------------------------------------------------------------------------------------
+
+    async def _relay(self, client: _Client, head: Head, raw: bytes) -> bool:
+        """Let control answer, through a socket pair of this request alone."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            facts = {"client": client.address, "local": client.local}
+            if not self._line.tell("relay", facts, fds=(theirs.fileno(),)):
+                ours.close()
+                busy = refusal(head, 503, "the appliance restarts, ask again")
+                await self._send(client, busy.head)
+                return False
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_HEAD)
+        sending = asyncio.get_running_loop().create_task(self._body(client, writer, raw, head.length))
+        try:
+            keep = await self._answer(client, reader, head)
+        finally:
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError, EOFError):
+                await sending
+            writer.close()
+        return keep and not sending.cancelled()
+
+    async def _body(self, client: _Client, writer: asyncio.StreamWriter, raw: bytes, length: int) -> None:
+        writer.write(raw)
+        while length:
+            piece = await client.reader.read(min(length, PIECE))
+            if not piece:
+                raise EOFError
+            writer.write(piece)
+            await writer.drain()
+            length -= len(piece)
+        await writer.drain()
+
+    async def _answer(self, client: _Client, reader: asyncio.StreamReader, head: Head) -> bool:
+        """Copy control's answer, a 100 Continue before it too; whether the connection may stay."""
+        async with asyncio.timeout(STALL_TIME):
+            while True:
+                raw = await reader.readuntil(b"\r\n\r\n")
+                await self._send(client, raw)
+                status, length, keep = _framing(raw)
+                if status != 100:
+                    break
+            left = 0 if head.method == "HEAD" or status in (204, 304) else min(length, _LONGEST_ANSWER)
+            while left:
+                piece = await reader.readexactly(min(left, PIECE))
+                await self._send(client, piece)
+                left -= len(piece)
+        return keep and head.keep_alive
+
+
+def _framing(raw: bytes) -> tuple[int, int, bool]:
+    """Status, Content-Length and keep-alive of an answer of our own control process."""
+    first, *lines = raw.decode("latin-1").lower().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return int(first.split()[1]), int(fields.get("content-length", "0")), fields.get("connection") != "close"
+
+
+def _wait(place: _Place, keep_alive: bool) -> bytes:
+    body = f"{place.reason}\n".encode()
+    fields = [("Retry-After", str(place.wait)), ("Content-Type", "text/plain; charset=utf-8")]
+    return response_head(503, len(body), keep_alive=keep_alive, fields=fields) + body
+
+
+def main(channel: socket.socket) -> None:
+    """The forker's entry: be an HTTPS worker on this channel until the end."""
+    with contextlib.suppress(MalformedPacket):  # control speaks another language: nothing left to do
+        asyncio.run(_run(channel))
+
+
+async def _run(channel: socket.socket) -> None:
+    await Terminator(channel).run()
