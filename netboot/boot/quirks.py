@@ -40,6 +40,9 @@ RASPBERRY_PI = (
 )  # fmt: skip
 """First octets of the MACs of Raspberry Pis (IEEE's registry)."""
 
+U_BOOT = "U-Boot"
+"""What the class of U-Boot begins with."""
+
 _SPEAKERS = {
     Speaker.PXE: "class PXEClient",
     Speaker.HTTP: "class HTTPClient",
@@ -199,6 +202,7 @@ class Quirk:
 
 
 _PXE, _HTTP, _IPXE = Speaker.PXE, Speaker.HTTP, Speaker.IPXE
+_OWN_FILES = Effect({60: None, 43: None}, asks="boot.scr.uimg, then pxelinux.cfg/01-MAC, by TFTP")
 
 QUIRKS: tuple[Quirk, ...] = (
     Quirk(
@@ -263,10 +267,17 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "u-boot",
+        Match(_PXE, vendor_class=U_BOOT),
+        _OWN_FILES,
+        "it says no architecture on x86, asks siaddr for files of its own names, and later once more as UEFI",
+        "U-Boot net/bootp.c, config_distro_bootcmd.h, doc/README.pxe; recorded from Debian's u-boot-qemu",
+    ),
+    Quirk(
+        "u-boot-by-architecture",
         Match(_PXE, archs=_UBOOT),
-        Effect(asks="pxelinux.cfg/01-MAC by TFTP"),
-        "its `pxe get` asks siaddr for a file of the pxelinux kind; a UEFI program in files_dir goes first",
-        "U-Boot doc/README.pxe; IANA processor architecture types; tinkerbell/smee route_pxelinux.go",
+        _OWN_FILES,
+        "it asks siaddr for files of its own names; a UEFI program in files_dir goes first",
+        "IANA processor architecture types 21 to 24; tinkerbell/smee route_pxelinux.go; Sidero booter",
     ),
     Quirk(
         "nul-strings",

@@ -37,7 +37,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "firmware-without-class",
-        "option 93 without the class PXEClient or HTTPClient",
+        "option 93, or class U-Boot..., without PXEClient and HTTPClient",
         "answered as PXE firmware",
         "netboot.dhcp.options:client_of",
         "RFC 4578 section 2; raspberrypi/rpi-eeprom 82 (its REQUEST)",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from types import MappingProxyType
 
-from netboot.boot.quirks import RASPBERRY_PI
+from netboot.boot.quirks import RASPBERRY_PI, U_BOOT
 from netboot.dhcp import option_values
 from netboot.dhcp.option_values import Type
 from netboot.dhcp.wire import Packet, encode_option
@@ -359,12 +359,12 @@ def counted(raw: bytes) -> list[bytes]:
 def _speaker(vendor_class: str, user_class: str, etherboot: bool, firmware: bool) -> Speaker:
     """Who is talking. iPXE first: it sends the class of the firmware that it replaces, too.
 
-    Firmware without such a class (`firmware`) has option 93, as U-Boot, or it is a Raspberry Pi that names
-    itself in no way: its ROM leaves the class out of its REQUEST, its systems never send so little.
+    Other firmware (`firmware`) has option 93, or it is a Raspberry Pi that names itself in no way: its ROM
+    leaves the class out of its REQUEST, its systems never send so little. U-Boot has a class of its own.
     """
     if user_class == "iPXE" or etherboot:
         return Speaker.IPXE
-    if vendor_class.startswith("PXEClient"):
+    if vendor_class.startswith(("PXEClient", U_BOOT)):
         return Speaker.PXE
     if vendor_class.startswith("HTTPClient"):
         return Speaker.HTTP

@@ -157,16 +157,18 @@ class Bench:
         provided: frozenset[str] = frozenset(),
         tag_options: dict[int, OptionValue] | None = None,
         declared: bool = True,
+        at: str = ADDRESS,
     ) -> None:
         self._node = {"boot": BootOverride(program, quirks), "options": dict(options or {})}
         self._networks = networks or [network()]
         self._tags = tag_options
         self._provided = provided
         self._declared = declared
+        self._address = IPv4Address(at)
         self._world: World | None = None
 
     def _stock(self, mac: Mac) -> Inventory:
-        node = Node("m1", "lab", (mac,), IPv4Address(ADDRESS), **self._node)  # type: ignore[arg-type]
+        node = Node("m1", "lab", (mac,), self._address, **self._node)  # type: ignore[arg-type]
         nodes = [node] if self._declared else []
         return inventory(self._networks, nodes=nodes, tag_options=self._tags)
 

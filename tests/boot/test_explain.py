@@ -54,7 +54,7 @@ def test_quirks_are_told_with_their_reason_and_effect(images_dir: Path) -> None:
         (Said(vendor_class="PXEClient:Arch:00009:UNDI:003016"), "as told: snponly.efi by TFTP"),
         (Said(vendor_class="HTTPClient:Arch:00016:UNDI:003001"), "as told: http://10.77.0.1/programs/"),
         (Said(("bios",), user_class="gPXE"), "bios: undionly.kpxe by TFTP"),
-        (Said(("u-boot-arm64",)), "u-boot-arm64: no file: it asks for pxelinux.cfg/01-MAC"),
+        (Said(("u-boot-arm64",)), "u-boot-arm64: no file: it asks for boot.scr.uimg, then pxelinux"),
         (Said(("uefi-arm64",)), "uefi-arm64: no boot program: it is a 64-bit ARM machine"),
     ],
 )

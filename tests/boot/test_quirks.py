@@ -39,6 +39,7 @@ from tests.boot.firmwares import (
     ipxe,
     message,
     number,
+    options_of,
     pxe,
     tftp_requests,
     told,
@@ -78,8 +79,9 @@ async def test_the_captured_edk2_is_answered_as_uefi_pxe() -> None:
 
 
 async def test_an_ampere_emag_gets_no_class_whatever_it_boots() -> None:
-    """It ignores the file name of a reply that says PXEClient."""
-    offer = await told(message(MAC, pxe(11)), program="snponly-arm64.efi")
+    """It ignores the file name of a reply that says PXEClient; arm64 UEFI, here EDK2's, hears none."""
+    said = captured("edk2-arm64-pxe", vendor=b"PXEClient:Arch:00011")
+    offer = await told(said, program="snponly-arm64.efi")
     assert 60 not in offer.options and offer.file == b"snponly-arm64.efi"
 
 
@@ -182,15 +184,32 @@ async def test_no_other_machine_that_says_architecture_0_is_a_raspberry_pi() -> 
     assert 9 not in sub_options((await told(message(MAC, RASPBERRY_PI_3))).options[43])
 
 
-@pytest.mark.parametrize("arch", [21, 22])
-async def test_u_boot_finds_its_server_and_is_given_no_file(arch: int) -> None:
-    """`pxe get` asks siaddr for pxelinux.cfg/01-MAC, with the operator's prefix (210)."""
-    said = pxe(arch) | {60: b"U-Boot.armv8"}
-    offer = await told(message(MAC, said), tag_options={210: "u-boot/"})
+@pytest.mark.parametrize("capture", ["u-boot-arm64", "u-boot-arm32", "u-boot-x86"])
+async def test_u_boot_finds_its_server_and_is_given_no_file(capture: str) -> None:
+    """It asks siaddr for boot.scr.uimg and pxelinux.cfg/01-MAC; x86 says its class and no architecture."""
+    offer = await told(captured(capture, vendor=b"U-Boot"), tag_options={210: "u-boot/"})
     assert (offer.file, offer.header.siaddr, offer.options[210]) == (b"", SERVER, b"u-boot/")
-    assert 67 not in offer.options and offer.quirks == ["u-boot"]
+    assert not {43, 60, 67} & set(offer.options) and "u-boot" in offer.quirks
     boot = offer.world.boots.of_node("m1")
     assert boot is not None and "pxelinux.cfg" in (boot.steps[-1].detail)
+    request = captured(capture, REQUEST, vendor=b"U-Boot")
+    ack = await told(request, at=number(options_of(request)[50]))
+    assert ack.file == b"" and int.from_bytes(ack.options[51], "big") == 300
+
+
+async def test_u_boot_gets_the_program_of_its_architecture_when_it_asks_as_uefi() -> None:
+    """It asks once more with UEFI's class and architecture, for what `bootefi` can start."""
+    assert (await told(captured("u-boot-x86", vendor=b"PXEClient:Arch:00007"))).file == b"snponly.efi"
+    arm = captured("u-boot-arm64", vendor=b"PXEClient:Arch:00011")
+    brought = frozenset({"snponly-arm64.efi"})
+    assert (await told(arm, provided=brought)).file == b"snponly-arm64.efi"
+
+
+@pytest.mark.parametrize("arch", [21, 22, 23, 24])
+async def test_u_boot_is_known_by_its_architecture_too(arch: int) -> None:
+    """Where the operator gave it another class."""
+    offer = await told(message(MAC, pxe(arch) | {60: b"board-7"}))
+    assert offer.file == b"" and offer.quirks == ["u-boot-by-architecture"]
 
 
 async def test_u_boot_gets_a_program_that_the_operator_brought() -> None:

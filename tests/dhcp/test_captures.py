@@ -75,7 +75,9 @@ def _can_boot_from(reply: Packet, packet: Packet) -> None:
         assert reply.options[60] == b"HTTPClient"
         assert reply.file == b"http://10.77.0.1/programs/snponly.efi"
     elif client.speaker is Speaker.PXE:
-        assert (reply.siaddr, reply.file) == (int(SERVER), b"snponly.efi")
+        # U-Boot, and UEFI of 32- and 64-bit ARM: the server, and no program of another architecture
+        program = b"snponly.efi" if client.arch in (7, 9) else b""
+        assert (reply.siaddr, reply.file) == (int(SERVER), program)
         assert not {43, 60} & set(reply.options)
     else:
         assert 67 not in reply.options and reply.file == b""
@@ -84,9 +86,10 @@ def _can_boot_from(reply: Packet, packet: Packet) -> None:
 
 
 def test_the_captures_show_each_kind_of_client() -> None:
-    """iPXE in BIOS and UEFI, EDK2 by TFTP and HTTP, and the system's own client are all there."""
+    """iPXE in BIOS and UEFI, EDK2 by TFTP and HTTP, U-Boot, ARM, and the system's own client are there."""
     seen = {(c.speaker, c.arch) for path in CAPTURES for c in map(client_of, requests(path))}
     assert {(Speaker.IPXE, 0), (Speaker.IPXE, 7), (Speaker.PXE, 7), (Speaker.HTTP, 16)} <= seen
+    assert {(Speaker.PXE, arch) for arch in (None, 10, 11, 21, 22)} <= seen
     assert any(speaker is Speaker.SYSTEM for speaker, _ in seen)
 
 

@@ -245,9 +245,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "U-Boot",
-        "says architecture 21 to 24, asks for pxelinux.cfg by itself, and takes one initrd only",
-        ("u-boot",),
+        "says architecture 21 to 24, or its class alone; asks for files of its own names; takes one initrd",
+        ("u-boot", "u-boot-by-architecture"),
         (
+            "test_u_boot_is_known_by_its_architecture_too",
+            "test_u_boot_gets_the_program_of_its_architecture_when_it_asks_as_uefi",
             "test_u_boot_finds_its_server_and_is_given_no_file",
             "test_u_boot_gets_a_program_that_the_operator_brought",
         ),
