@@ -520,6 +520,42 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/proc/test_supervisor.py::test_a_killed_control_lets_downloads_finish_and_frees_its_ports",
     ),
     Sabotage(
+        "shadow mode sends nothing: keep root, bind the port and answer",
+        "netboot/observe.py",
+        "        _step_down(config)\n",
+        "        _Kept.frame = lambda self, payload, mac, to, source: (\n"
+        "            __import__('netboot.net').net.open_endpoint(self.name).frame(payload, mac, to, source))\n",
+        "tests/interop/test_shadow.py::test_nothing_ever_leaves",
+    ),
+    Sabotage(
+        "shadow mode keeps no right: stay root",
+        "netboot/observe.py",
+        "        _step_down(config)\n",
+        "",
+        "tests/interop/test_shadow.py::test_nothing_ever_leaves",
+    ),
+    Sabotage(
+        "a proposal loses no card: write a machine's first MAC only",
+        "netboot/shadow/propose.py",
+        "macs: [{', '.join(c.mac for c in cards)}]",
+        "macs: [{cards[0].mac}]",
+        "tests/shadow/test_propose.py::test_cards_of_one_uuid_are_one_machine_and_no_card_is_lost",
+    ),
+    Sabotage(
+        "a proposal never overwrites a file: open it for writing",
+        "netboot/cli/shadow.py",
+        'path.open("x", encoding="utf-8")',
+        'path.open("w", encoding="utf-8")',
+        "tests/cli/test_shadow.py::test_json_lines_and_a_proposal_in_a_new_file",
+    ),
+    Sabotage(
+        "a probe takes no lease unasked: always send the REQUEST",
+        "netboot/probe/course.py",
+        "    if wishes.request:\n        ack",
+        "    if True:\n        ack",
+        "tests/probe/test_course.py::test_it_stops_after_the_offer_and_loads_the_program",
+    ),
+    Sabotage(
         "a helper that speaks nonsense leaves no descriptor behind",
         "netboot/proc/messages.py",
         "    except MalformedPacket:\n        close_all(fds)\n        raise",
