@@ -172,10 +172,10 @@ class DhcpSite:
             relay.run("sysctl", "-qw", FORWARD, check=True)
         self.one.plug(self.lab.name, BRIDGE, "52:54:00:77:fe:01")
         self.one.ip("addr add 10.77.0.2/24 dev eth0")
-        self.one.bridge("lan", "10.80.0.1/24")
-        self.two.plug(self.one.name, "lan", "52:54:00:77:fe:02")
+        self.one.bridge(BRIDGE, "10.80.0.1/24")
+        self.two.plug(self.one.name, BRIDGE, "52:54:00:77:fe:02")
         self.two.ip("addr add 10.80.0.2/24 dev eth0")
-        self.two.bridge("lan", "10.81.0.1/24")
+        self.two.bridge(BRIDGE, "10.81.0.1/24")
         self.one.ip("route add 10.81.0.0/24 via 10.80.0.2")
         self.two.ip("route add default via 10.80.0.1")
         for net in (80, 81):
@@ -183,10 +183,10 @@ class DhcpSite:
 
     @contextlib.contextmanager
     def relaying(self, relay: Host, *servers: str, extra: Sequence[str] = ("-a",)) -> Iterator[Path]:
-        """Debian's dhcrelay on a relay's host, from its `lan` link up to `servers`; its log."""
+        """Debian's dhcrelay on a relay's host, from its own link up to `servers`; its log."""
         log = self.directory / f"{relay.short}.log"
         # no privileges to drop and no fork: it ends with us
-        process = relay.start("dhcrelay", "-4", "-d", *extra, "-id", "lan", "-iu", "eth0", *servers, log=log)
+        process = relay.start("dhcrelay", "-4", "-d", *extra, "-id", BRIDGE, "-iu", "eth0", *servers, log=log)
         wait_until("the relay agent listens", lambda: b"Sending on" in log.read_bytes(), 20)
         try:
             yield log
@@ -198,7 +198,7 @@ class DhcpSite:
     def machine(self, name: str, mac: str, where: Host | None = None, bridge: str = "") -> Iterator[Host]:
         """A client on a link: of the server's namespace, or of a relay's."""
         with Host(self, name) as made:
-            made.plug(where.name if where else self.lab.name, bridge or ("lan" if where else BRIDGE), mac)
+            made.plug(where.name if where else self.lab.name, bridge or BRIDGE, mac)
             yield made
 
     def lease(self, address: str) -> dict[str, Any] | None:

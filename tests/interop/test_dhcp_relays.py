@@ -34,7 +34,7 @@ def test_clients_behind_a_relay_get_addresses_of_their_own_network(site: DhcpSit
         site.machine("fb", "52:54:00:98:01:02", site.one) as b,
         site.machine("fc", FAR_NODE, site.one) as c,
         Ear(site.one.name) as ear,
-        Ear(site.one.name, "lan") as lan,
+        Ear(site.one.name, BRIDGE) as lan,
     ):
         isc, busy, roy = Dhclient(a), Udhcpc(b), Dhcpcd(c)
         for client in (isc, busy, roy):
@@ -109,7 +109,7 @@ def test_a_machine_that_moves_behind_a_relay_is_refused_through_it(site: DhcpSit
         host.flush()
         run("ip", "-n", site.lab.name, "link", "set", f"eth0-{host.short}", "nomaster")
         run("ip", "-n", site.lab.name, "link", "set", f"eth0-{host.short}", "netns", site.one.name)
-        run("ip", "-n", site.one.name, "link", "set", f"eth0-{host.short}", "master", "lan", "up")
+        run("ip", "-n", site.one.name, "link", "set", f"eth0-{host.short}", "master", BRIDGE, "up")
         client.run()
         new = client.bound(times=2)
         assert old.startswith("10.77.") and FAR.fullmatch(new)
