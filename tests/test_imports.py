@@ -28,7 +28,8 @@ LEVELS = (
 
 CORES = (
     "errors", "model", "boot", "dhcp.wire", "dhcp.options", "dhcp.engine", "dhcp.route",
-    "dhcp.profile", "dhcp.pool", "dhcp.site", "dhcp.identity", "dhcp.option_values", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
+    "dhcp.profile", "dhcp.pool", "dhcp.site", "dhcp.identity", "dhcp.places",
+    "dhcp.option_values", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
     "tftp.wire", "tftp.transfer", "dhcp.readable",
     "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
     "probe.clients", "probe.offers", "probe.script",

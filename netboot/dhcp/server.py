@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ from netboot.boot.stall import DISK
 from netboot.dhcp import engine, proxy
 from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
 from netboot.dhcp.burst import Burst
+from netboot.dhcp.crowd import Crowd
 from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
 from netboot.dhcp.identity import Cards, is_second, said_twice, without_claims
 from netboot.dhcp.options import client_of
+from netboot.dhcp.places import Place, Places
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.proxying import Observed
 from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
@@ -83,6 +86,10 @@ class Port(Protocol):
         """Send to the link."""
 
 
+Request = tuple[bytes, str, Port]
+"""A datagram, its source, and where it arrived."""
+
+
 class Ear(Protocol):
     """What the server needs to hear other servers' replies; `link.Ear` is one."""
 
@@ -130,8 +137,10 @@ class DhcpServer:
         self._boot_port = boot_port
         self._ports: tuple[Port, ...] = ()
         self._cards = Cards()
+        self._places = Places()
         self._site: Site | None = None
         self._boot_servers: tuple[Port, ...] = ()
+        self._crowd: Crowd[Request] = Crowd()
         self._waiting: set[Work] = set()
         self._burst = Burst(self._unsent)
 
@@ -179,10 +188,36 @@ class DhcpServer:
             loop.add_reader(endpoint.fileno(), self._drain_boot_server, endpoint)
 
     def _drain(self, port: Port) -> None:
-        for data, source in port.receive(BATCH):
-            if len(self._waiting) >= IN_FLIGHT and not self._has_room(data):
-                continue
-            self._start(self.handle(data, source, port))
+        arrived = [(data, source, port) for data, source in port.receive(BATCH)]
+        crowded = len(self._crowd)
+        for request in self._crowd.first(arrived, self._is_declared):
+            self._take(request)
+        if len(self._crowd) and not crowded:
+            asyncio.get_running_loop().call_soon(self._serve_crowd)
+
+    def _serve_crowd(self) -> None:
+        """A few of those who wait for the declared machines; then as long a pause as they took.
+
+        So a flood has half of the processor at most, and neither the sockets nor the store's writer wait.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for request in self._crowd.next():
+            self._take(request)
+        if self._crowd.dropped:
+            self._journal.counters["dhcp_overload"] += self._crowd.dropped - 1
+            self._crowd.dropped = 0
+            text = "more ask than can be answered: requests of machines that nobody declared are dropped"
+            self._journal.refused("dhcp_overload", text, source="crowd")
+        if len(self._crowd):
+            loop.call_later(loop.time() - began, self._serve_crowd)
+
+    def _is_declared(self, request: Request) -> bool:
+        return _card(request[0]) in self._inventory().by_mac
+
+    def _take(self, request: Request) -> None:
+        if len(self._waiting) < IN_FLIGHT or self._has_room(request):
+            self._start(self.handle(*request))
 
     def _drain_boot_server(self, port: Port) -> None:
         for data, source, own_port in port.receive_from(BATCH):
@@ -197,9 +232,9 @@ class DhcpServer:
         self._waiting.add(work)
         self._advance(work)
 
-    def _has_room(self, data: bytes) -> bool:
+    def _has_room(self, request: Request) -> bool:
         """Whether a full house still takes this request: a declared machine's, up to twice as many."""
-        if len(self._waiting) < 2 * IN_FLIGHT and _card(data) in self._inventory().by_mac:
+        if len(self._waiting) < 2 * IN_FLIGHT and self._is_declared(request):
             return True
         self._journal.refused("dhcp_overload", "the store is too slow: requests are dropped", source="")
         return False
@@ -262,6 +297,8 @@ class DhcpServer:
             relay = f" through the relay agent {client.giaddr}" if client.giaddr else ""
             text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
             self._journal.refused("dhcp_no_match", text, source=client.mac)
+            return
+        if client.mac in self._present_site().moved and await self._elsewhere(packet, client, profile, port):
             return
         network = profile.network
         if (network.admit or network.limits) and await self._door.turns_away(client, profile, self._clock()):
@@ -360,6 +397,36 @@ class DhcpServer:
                 self._send(outcome, profile, port)
                 self._record(outcome, client, profile, None, now, "")
         return None
+
+    async def _elsewhere(self, packet: Packet, client: Client, profile: Profile, port: Port) -> bool:
+        """Whether a card is at another place at this moment, so that this is another machine: it is reported.
+
+        A system with several VLANs may speak in several networks with one MAC; what boots does not.
+        """
+        if packet.ciaddr and not packet.giaddr:
+            return False  # past its relay agent: no place
+        mac, now = client.mac, self._clock()
+        here = Place(port.name, packet.giaddr, profile.network.name)
+        whereabouts = self._places.of(mac)
+        if whereabouts is None:
+            first, xid = self._present_site().first.get(mac, (here, packet.xid))
+            alive = await self._seen(mac, profile, first)
+            whereabouts = self._places.follow(mac, first, xid, alive, now)
+        there = whereabouts.heard(here, packet.xid, now)
+        if there is None or (there.network != here.network and client.speaker is Speaker.SYSTEM):
+            return False
+        text = f"{mac} ({profile.assignment.name}) is on {there} and on {here} at once"
+        remedy = "two machines have this MAC, or somebody forges it; the one at the first place is answered"
+        self._journal.refused("dhcp_mac_twice", f"{text}: {remedy}", source=mac)
+        return True
+
+    async def _seen(self, mac: Mac, profile: Profile, place: Place) -> float:
+        """When this card's lease at a place was last given or renewed; long ago where there is none."""
+        try:
+            lease = await self._leases.lease_of(profile.holder, place.network)
+        except StoreError:
+            return -math.inf
+        return lease.last_seen if lease is not None and lease.mac == mac else -math.inf
 
     async def usage(self, network: Network) -> Usage:
         """How full the ranges of a network are. Raises StoreError."""

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
+from netboot.dhcp.places import Place
 from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
 from netboot.dhcp.wire import Kind, Packet
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
-from netboot.model.machine import Client
+from netboot.model.machine import Client, Mac
 
 KEPT_MACHINES = 50_000
 """Profiles that are kept; all are made anew where strangers make more."""
@@ -38,6 +39,10 @@ class Site:
         self._groups: dict[tuple[int, IPv4Address, IPv4Address], Group] = {}
         self._kept: list[Assignment] = []  # whose options are keys of `_groups` by identity
         self._further = inventory.known_further
+        self.first: dict[Mac, tuple[Place, int]] = {}
+        """Where each card was heard first, with the transaction id of that message."""
+        self.moved: set[Mac] = set()
+        """Cards that were heard at more than one place."""
 
     def __len__(self) -> int:
         """How many different sets of options there are for machines that share them."""
@@ -70,8 +75,17 @@ class Site:
         if found is None:
             if len(self._profiles) >= KEPT_MACHINES:
                 self._profiles.clear()
+                self.first.clear()
             found = self._profiles[key] = self._made(client, interface, routed, own, held_as)
+            if isinstance(found, Profile) and not routed:
+                self._note(client.mac, Place(interface, packet.giaddr, found.network.name), packet.xid)
         return found
+
+    def _note(self, mac: Mac, place: Place, xid: int) -> None:
+        if self.first.setdefault(mac, (place, xid))[0] != place:
+            if len(self.moved) >= KEPT_MACHINES:
+                self.moved.clear()
+            self.moved.add(mac)
 
     def _made(
         self, client: Client, interface: str, routed: int, own: Iterable[IPv4Address], held_as: str
