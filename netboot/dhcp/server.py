@@ -189,20 +189,20 @@ class DhcpServer:
 
     def _drain(self, port: Port) -> None:
         arrived = [(data, source, port) for data, source in port.receive(BATCH)]
-        crowded = len(self._crowd)
-        for request in self._crowd.first(arrived, self._is_declared):
+        loop, crowded = asyncio.get_running_loop(), len(self._crowd)
+        for request in self._crowd.first(arrived, self._is_declared, loop.time()):
             self._take(request)
         if len(self._crowd) and not crowded:
-            asyncio.get_running_loop().call_soon(self._serve_crowd)
+            loop.call_soon(self._serve_crowd)
 
     def _serve_crowd(self) -> None:
-        """A few of those who wait for the declared machines; then as long a pause as they took.
+        """Some of those who wait. While declared machines are about, then as long a pause as they took.
 
         So a flood has half of the processor at most, and neither the sockets nor the store's writer wait.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        for request in self._crowd.next():
+        for request in self._crowd.next(began):
             self._take(request)
         if self._crowd.dropped:
             self._journal.counters["dhcp_overload"] += self._crowd.dropped - 1
@@ -210,7 +210,8 @@ class DhcpServer:
             text = "more ask than can be answered: requests of machines that nobody declared are dropped"
             self._journal.refused("dhcp_overload", text, source="crowd")
         if len(self._crowd):
-            loop.call_later(loop.time() - began, self._serve_crowd)
+            pause = loop.time() - began if self._crowd.gives_way(began) else 0.0
+            loop.call_later(pause, self._serve_crowd)
 
     def _is_declared(self, request: Request) -> bool:
         return _card(request[0]) in self._inventory().by_mac
@@ -298,7 +299,11 @@ class DhcpServer:
             text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
             self._journal.refused("dhcp_no_match", text, source=client.mac)
             return
-        if client.mac in self._present_site().moved and await self._elsewhere(packet, client, profile, port):
+        if (
+            self._site
+            and client.mac in self._site.moved
+            and await self._elsewhere(packet, client, profile, port)
+        ):
             return
         network = profile.network
         if (network.admit or network.limits) and await self._door.turns_away(client, profile, self._clock()):
@@ -352,8 +357,8 @@ class DhcpServer:
 
     def _profile(self, packet: Packet, kind: Kind, client: Client, port: Port) -> Profile | NoMatch:
         site = self._present_site()
-        held_as = self._cards.node_of(client.mac)
-        return site.profile(packet, kind, client, port.name, port.addresses, held_as)
+        held_as = self._cards.node_of(client.mac) if site.further else ""
+        return site.profile(packet, kind, client, port, held_as)
 
     def _present_site(self) -> Site:
         inventory = self._inventory()
@@ -389,7 +394,7 @@ class DhcpServer:
         )
         if client.mac not in profile.macs:
             alone = without_claims(client)
-            return self._present_site().profile(packet, kind, alone, port.name, port.addresses)
+            return self._present_site().profile(packet, kind, alone, port)
         if profile.network.mode == "server":
             facts = Facts(lease.address, None, lease, True, None, self._present_site().ours)
             outcome = engine.respond(packet, client, profile, facts, now)
