@@ -124,7 +124,7 @@ def first_stage(
     if found is None:
         return NoProgram(_missing(client.arch))
     if client.speaker is Speaker.HTTP and found and "://" not in found:
-        found = f"{base}/programs/{found}"
+        found = f"{base}/{'files' if '/' in found else 'programs'}/{found.lstrip('/')}"
     return _stage(client, found, address, quirks)
 
 

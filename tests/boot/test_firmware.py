@@ -117,6 +117,8 @@ def test_a_nodes_own_program_goes_to_its_firmware_and_never_to_ipxe() -> None:
     assert stage(Speaker.PXE, 11, override=own).program == "special.efi"
     assert stage(Speaker.HTTP, 16, override=own).program == "http://10.28.0.2/programs/special.efi"
     assert stage(Speaker.HTTP, 16, override=BootOverride("http://x/y.efi")).program == "http://x/y.efi"
+    below = stage(Speaker.HTTP, 16, override=BootOverride("grub/x64.efi"))
+    assert below.program == "http://10.28.0.2/files/grub/x64.efi", "a path below files_dir, as over TFTP"
     assert stage(Speaker.IPXE, 7, override=own).program == "http://10.28.0.2/boot.ipxe"
 
 

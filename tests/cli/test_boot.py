@@ -90,10 +90,11 @@ def test_what_a_server_sends_does_not_move_the_terminal(api: Running) -> None:
     boot = {
         "id": "b", "mac": "m", "node": "n\x1b[1m", "cluster": "c", "image": None, "generation": None,
         "state": "stopped", "started": 1.0, "ended": 3.0, "steps": [step], "stopped_at": "join",
-        "cause": "\x9b31m",
+        "cause": "\x9b31m", "quirks": ["ipxe (iPXE)", "q\x1b[2J (why)"],
     }  # fmt: skip
     shown = timeline(boot)
     assert "\x1b" not in shown and "\x9b" not in shown and r"\x1b[2Jgone" in shown
+    assert "quirks: ipxe (iPXE), q" in shown
 
 
 def test_an_unknown_boot_is_said(verb: Verb) -> None:
