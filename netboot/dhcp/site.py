@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from ipaddress import IPv4Address
+from typing import Protocol
 
 from netboot.dhcp.places import Place
 from netboot.dhcp.pool import Addresses, addresses_of
@@ -15,6 +16,18 @@ from netboot.model.machine import Client, Mac
 
 KEPT_MACHINES = 50_000
 """Profiles that are kept; all are made anew where strangers make more."""
+
+
+class Interface(Protocol):
+    """Where a packet came in."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name."""
+
+    @property
+    def addresses(self) -> tuple[IPv4Address, ...]:
+        """Our addresses there."""
 
 
 class Site:
@@ -38,7 +51,8 @@ class Site:
         self._profiles: dict[tuple[object, ...], Profile | NoMatch] = {}
         self._groups: dict[tuple[int, IPv4Address, IPv4Address], Group] = {}
         self._kept: list[Assignment] = []  # whose options are keys of `_groups` by identity
-        self._further = inventory.known_further
+        self.further = inventory.known_further
+        """Whether some node is known by more than its MACs."""
         self.first: dict[Mac, tuple[Place, int]] = {}
         """Where each card was heard first, with the transaction id of that message."""
         self.moved: set[Mac] = set()
@@ -59,26 +73,25 @@ class Site:
         packet: Packet,
         kind: Kind,
         client: Client,
-        interface: str,
-        own: Iterable[IPv4Address],
+        port: Interface,
         held_as: str = "",
     ) -> Profile | NoMatch:
         """The machine's profile as seen from where its packet came from, made once.
 
-        `own`: our addresses on that interface. `held_as`: see `Inventory.match`.
+        `held_as`: see `Inventory.match`.
         """
         get = packet.options.get
         routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
-        said = (client.uuid, client.client_id, held_as) if self._further else None
-        key = (client.mac, interface, packet.giaddr, routed, get(82), get(118), said)
+        said = (client.uuid, client.client_id, held_as) if self.further else None
+        key = (client.mac, port.name, packet.giaddr, routed, get(82), get(118), said)
         found = self._profiles.get(key)
         if found is None:
             if len(self._profiles) >= KEPT_MACHINES:
                 self._profiles.clear()
                 self.first.clear()
-            found = self._profiles[key] = self._made(client, interface, routed, own, held_as)
+            found = self._profiles[key] = self._made(client, port, routed, held_as)
             if isinstance(found, Profile) and not routed:
-                self._note(client.mac, Place(interface, packet.giaddr, found.network.name), packet.xid)
+                self._note(client.mac, Place(port.name, packet.giaddr, found.network.name), packet.xid)
         return found
 
     def _note(self, mac: Mac, place: Place, xid: int) -> None:
@@ -87,15 +100,13 @@ class Site:
                 self.moved.clear()
             self.moved.add(mac)
 
-    def _made(
-        self, client: Client, interface: str, routed: int, own: Iterable[IPv4Address], held_as: str
-    ) -> Profile | NoMatch:
-        found = self.inventory.match(client, self._networks(client, routed, interface), held_as=held_as)
+    def _made(self, client: Client, port: Interface, routed: int, held_as: str) -> Profile | NoMatch:
+        found = self.inventory.match(client, self._networks(client, routed, port.name), held_as=held_as)
         if isinstance(found, NoMatch):
             return found
-        server = _server_address(found.network, own)
+        server = _server_address(found.network, port.addresses)
         if server is None:
-            return NoMatch(f"{interface} has no IPv4 address to answer from")
+            return NoMatch(f"{port.name} has no IPv4 address to answer from")
         identifier = server
         if client.server_id is not None and client.giaddr in found.network.relays:
             identifier = client.server_id
@@ -127,10 +138,9 @@ class Site:
         return (*there, *(network for network in here if network not in there))
 
 
-def _server_address(network: Network, own: Iterable[IPv4Address]) -> IPv4Address | None:
+def _server_address(network: Network, own: tuple[IPv4Address, ...]) -> IPv4Address | None:
     """Where the network's nodes reach us: as declared, else by the interface's address in the subnet."""
     if network.address is not None:
         return network.address
-    mine = tuple(own)
-    inside = (address for address in mine if address in network.subnet)
-    return next(itertools.chain(inside, mine), None)
+    inside = (address for address in own if address in network.subnet)
+    return next(itertools.chain(inside, own), None)

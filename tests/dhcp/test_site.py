@@ -29,6 +29,7 @@ from tests.dhcp.world import (
     SERVER,
     STRANGER,
     SYSTEM,
+    RecordingPort,
     discover,
     inventory,
     message,
@@ -48,7 +49,7 @@ def profile(of: Site, packet: Packet, interface: str = "eth1", held_as: str = ""
     """What a packet leads to."""
     client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
     assert packet.kind is not None
-    return of.profile(packet, packet.kind, client, interface, (SERVER,), held_as)
+    return of.profile(packet, packet.kind, client, RecordingPort(interface), held_as)
 
 
 def told(of: Site, packet: Packet) -> Packet:
@@ -97,10 +98,10 @@ def test_a_network_without_any_address_of_ours_is_not_answered() -> None:
     """Neither declared nor on the interface."""
     stock = inventory([replace(network(), address=None)])
     packet = discover(NODE_MACS[0])
-    found = site(stock).profile(packet, Kind.DISCOVER, client_of(packet), "eth1", ())
+    found = site(stock).profile(packet, Kind.DISCOVER, client_of(packet), RecordingPort("eth1", ()))
     assert isinstance(found, NoMatch) and "eth1 has no IPv4 address" in found.reason
     other = site(stock).profile(
-        packet, Kind.DISCOVER, client_of(packet), "eth1", (IPv4Address("192.0.2.1"), SERVER)
+        packet, Kind.DISCOVER, client_of(packet), RecordingPort("eth1", (IPv4Address("192.0.2.1"), SERVER))
     )
     assert isinstance(other, Profile) and other.server == SERVER
 
