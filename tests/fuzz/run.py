@@ -1,13 +1,14 @@
 """What `scripts/fuzz` does: coverage-guided fuzzing of what reads the network, two processes at a time.
 
 scripts/fuzz --inputs 200000              all targets, each with its share
-scripts/fuzz --inputs N --target engine   one of them: wire, engine, tftp, http
+scripts/fuzz --inputs N --target engine   one of them: wire, engine, beside, tftp, http, capture
 scripts/fuzz --inputs N --seed S          the same inputs again (as far as the processes' timing allows)
 scripts/fuzz --inputs N --keep            add what reached new code to tests/fuzz/corpus, minimised
 
 An input of `wire` or `http` is one datagram or one request head; one of `tftp` a request and its ACKs; one
-of `engine` up to 40 datagrams of several machines to one server. Ends with status 1 where a promise was
-broken; the input lies in the folder that is named then, and is replayed by
+of `engine` up to 40 datagrams of several machines to one server; one of `beside` up to 12 to a server in
+proxy mode; one of `capture` a pcap or pcapng file. Ends with status 1 where a promise was broken; the input
+lies in the folder that is named then, and is replayed by
 
     python -m tests.fuzz.replay TARGET FILE
 """
@@ -32,8 +33,8 @@ from pathlib import Path
 from tests.fuzz.targets import CORPUS, NAMES, target
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARES = {"engine": 0.05, "wire": 0.6, "tftp": 0.2, "http": 0.15}
-"""Of the inputs; an engine's costs as much as thirty of the others. The slow one begins."""
+SHARES = {"engine": 0.02, "beside": 0.03, "capture": 0.05, "wire": 0.6, "tftp": 0.15, "http": 0.15}
+"""Of the inputs; an engine's costs as much as fifty of the others. The slow ones begin."""
 PROCESSES = 2
 SLOWEST = 10
 """Seconds that one input may take: work is bounded."""

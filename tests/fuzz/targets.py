@@ -9,7 +9,7 @@ from typing import Protocol, cast
 CORPUS = Path(__file__).parent / "corpus"
 """What is worth replaying, a folder per target; scripts/fuzz --keep adds to it."""
 
-NAMES = ("wire", "engine", "tftp", "http")
+NAMES = ("wire", "engine", "beside", "tftp", "http", "capture")
 
 
 class Target(Protocol):
