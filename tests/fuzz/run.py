@@ -180,6 +180,14 @@ def _merge(name: str, worker: Path, folders: Sequence[Path]) -> None:
         raise RuntimeError(f"the corpus of {name} was not merged:\n{said.stdout[-2000:]}")
 
 
+def version() -> str:
+    """Which tree this is: the commit where git knows it, and Python's."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    done = subprocess.run(git, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    commit = f"commit {done.stdout.strip()}, " if done.returncode == 0 else ""
+    return f"{commit}Python {sys.version.split()[0]}"
+
+
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -198,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1, 2**31)
     folder = Path(tempfile.mkdtemp(prefix="netboot-fuzz-"))
     made = jobs(args.target or NAMES, args.inputs, seed, folder)
-    print(f"fuzzing {', '.join(dict.fromkeys(j.name for j in made))}: {args.inputs} inputs, seed {seed}")
+    print(f"{args.inputs} inputs, seed {seed}, {version()}, {time.strftime('%Y-%m-%d', time.gmtime())}")
     end = threading.Event()
     watcher = threading.Thread(target=progress, args=(made, end), daemon=True)
     watcher.start()
