@@ -61,10 +61,11 @@ class Text:
 
 
 class Lines:
-    """For machines: one JSON object per line, the summary last."""
+    """For machines: one JSON object per line, what is listened to first, the summary last."""
 
     def opened(self, what: str) -> None:
-        """Nothing to say."""
+        """The first line: from now on nothing is missed."""
+        _line({"opened": what})
 
     def finding(self, finding: Finding) -> None:
         """One exchange."""

@@ -44,7 +44,8 @@ def test_json_lines_and_a_proposal_in_a_new_file(
     words = ["explain", "--pcap", str(capture), "--config", str(own), "-o", "json", "--propose", str(found)]
     assert main(words) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line.get("verdict") for line in lines] == ["differs", "unknown", None]
+    assert [line.get("verdict") for line in lines] == [None, "differs", "unknown", None]
+    assert lines[0] == {"opened": f"reading {capture}"}
     assert lines[-1]["summary"]["proposed"] == 1
     assert main(["check", "--config", str(own), "--config", str(found)]) == 0
     before = found.read_text()
