@@ -44,8 +44,8 @@ U_BOOT = "U-Boot"
 """What the class of U-Boot begins with."""
 
 _SPEAKERS = {
-    Speaker.PXE: "class PXEClient",
-    Speaker.HTTP: "class HTTPClient",
+    Speaker.PXE: "PXE firmware",
+    Speaker.HTTP: "UEFI HTTP boot",
     Speaker.IPXE: "iPXE",
     Speaker.SYSTEM: "a running system",
 }
@@ -88,7 +88,7 @@ class Match:
         """Why it holds for this client, with what the client said."""
         arch = "no architecture" if client.arch is None else f"architecture {client.arch}"
         parts = (
-            (self.speaker is not None, _SPEAKERS[client.speaker]),
+            (self.speaker is not None, _said(client)),
             (bool(self.archs), arch),
             (bool(self.vendor_class), f"vendor class {self.vendor_class}"),
             (bool(self.user_class), f"user class {client.user_class}"),
@@ -110,6 +110,13 @@ class Match:
             "host name or class ends in NUL" if self.nul_strings else "",
         )
         return "; ".join(filter(None, parts)) or "everybody"
+
+
+def _said(client: Client) -> str:
+    """By what a client is known for who it is: its class, where it has one of firmware."""
+    name = client.vendor_class.partition(":")[0]
+    known = client.speaker is not Speaker.IPXE and name in ("PXEClient", "HTTPClient")
+    return f"class {name}" if known else _SPEAKERS[client.speaker]
 
 
 def _feature(code: int | None) -> str:

@@ -167,7 +167,8 @@ class Bench:
         self._address = IPv4Address(at)
         self._world: World | None = None
 
-    def _stock(self, mac: Mac) -> Inventory:
+    def stock(self, mac: Mac) -> Inventory:
+        """The snapshot of the operator's file."""
         node = Node("m1", "lab", (mac,), self._address, **self._node)  # type: ignore[arg-type]
         nodes = [node] if self._declared else []
         return inventory(self._networks, nodes=nodes, tag_options=self._tags)
@@ -181,7 +182,7 @@ class Bench:
     async def say(self, payload: bytes) -> tuple[list[bytes], World]:
         """Hand the server one request: what it sent, and the world that it sent it in."""
         if self._world is None:
-            self._world = World(self._stock(Mac.from_bytes(bytes(BOOTP(payload).chaddr)[:6])))
+            self._world = World(self.stock(Mac.from_bytes(bytes(BOOTP(payload).chaddr)[:6])))
             self._world.port = _Port()
             self._world.store.log = self._world.port.log
             self._world.server.provided = lambda: self._provided

@@ -382,6 +382,19 @@ async def test_a_quirk_is_stronger_than_options_that_are_no_boot_options(
     assert 7 in shown.options and 7 not in hidden.options
 
 
+async def test_a_reload_brings_quirks_and_programs_into_force() -> None:
+    """The same machine, the same question, another snapshot of the operator's file."""
+    said, bench = message(MAC, pxe(11)), Bench()
+    first = await bench.told(said)
+    after = Bench(quirks=("option-60",), provided=frozenset({"snponly-arm64.efi"}))
+    world = first.world
+    world.inventory = after.stock(Mac(MAC))
+    world.server.provided = lambda: frozenset({"snponly-arm64.efi"})
+    second = await bench.told(said)
+    assert first.file == b"" and 60 not in first.options
+    assert second.file == b"snponly-arm64.efi" and second.options[60] == b"PXEClient"
+
+
 # rules: what everybody gets
 
 
@@ -614,6 +627,8 @@ def test_the_table_says_itself_in_words() -> None:
     assert "b8:27:eb" in pi.match_text and "architecture 0" in pi.match_text
     assert str(BY_ID["no-option-60"].effect) == "no option 60"
     assert str(BY_ID["bios-pxe"].effect) == "60 = PXEClient; 43 = 06 01 08 ff"
-    client = Client(Mac(PI_3), Speaker.PXE, 0)
+    client = Client(Mac(PI_3), Speaker.PXE, 0, vendor_class="PXEClient:Arch:00000:UNDI:002001")
     why = {a.id: a.why for a in resolve(client).applied}
     assert why["raspberry-pi"] == "class PXEClient, architecture 0, MAC b8:27:eb"
+    board = Client(Mac(MAC), Speaker.PXE, None, vendor_class="U-Boot")
+    assert resolve(board).texts[-1] == "u-boot (PXE firmware, vendor class U-Boot)"
