@@ -59,6 +59,23 @@ def test_a_csv_file_declares_nodes(tmp_path: Path) -> None:
     assert config.files == (tmp_path / "netboot.yaml", tmp_path / "nodes.csv")
 
 
+def test_a_csv_file_tells_what_nodes_are_known_by(tmp_path: Path) -> None:
+    """Columns for every identity; a bad one is told with its line."""
+    head = "name,macs,uuid,client_id,circuit_id,remote_id\n"
+    good = "m1,52:54:00:00:00:01,4C4C4544-0042-3510-8054-B4C04F564232,hex:ff:01,ge0/1,hex:0a0b\n"
+    (found,) = load([farm(tmp_path, head + good)]).inventory.nodes
+    assert (found.uuid, found.client_id) == ("4c4c4544-0042-3510-8054-b4c04f564232", b"\xff\x01")
+    assert (found.circuit_id, found.remote_id) == (b"ge0/1", b"\x0a\x0b")
+    bad = "m2,52:54:00:00:00:02,4c4c4544,,,\nm3,52:54:00:00:00:03,,hex:0,,\n"
+    assert [p.partition(":")[2].partition(":")[0] for p in problems(tmp_path, head + bad)] == ["2", "3"]
+
+
+def test_places_at_relays_that_nobody_believes_are_told(tmp_path: Path) -> None:
+    """The key stands there, and its network lists no relay agent."""
+    (text,) = load([farm(tmp_path, "name,macs,circuit_id\nm1,52:54:00:00:00:01,ge0/1\n")]).warnings
+    assert "networks[lab]" in text and "m1" in text and "relays" in text
+
+
 def test_dots_in_the_head_line_name_nested_keys(tmp_path: Path) -> None:
     """Boot overrides, DHCP options of every type, settings."""
     config = load(

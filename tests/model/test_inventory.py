@@ -92,6 +92,82 @@ def test_a_declared_machine_on_another_network_is_left_alone() -> None:
     assert "no network of ours" in nowhere.reason
 
 
+UUID = "4c4c4544-0042-3510-8054-b4c04f564232"
+TURNED = "44454c4c-4200-1035-8054-b4c04f564232"
+AGENT = IPv4Address("10.77.0.5")
+KNOWN = replace(
+    INVENTORY,
+    networks={"lab": replace(LAB, relays=(AGENT,)), "far": FAR},
+    nodes=(
+        replace(NODE, uuid=UUID),
+        Node("m2", "metal", (Mac("52:54:00:00:00:03"),), client_id=b"\0two"),
+        Node("m3", "metal", (Mac("52:54:00:00:00:04"),), circuit_id=b"ge1"),
+        Node("m4", "metal", (Mac("52:54:00:00:00:05"),), circuit_id=b"ge1", remote_id=b"sw2"),
+        Node("m5", "metal", (Mac("52:54:00:00:00:06"),)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("client", "name", "known_by"),
+    [
+        (Client(FIRST, uuid=TURNED), "m1", "MAC"),
+        (Client(STRANGER, uuid=UUID), "m1", "UUID"),
+        (Client(STRANGER, uuid=TURNED, client_id=b"\0two"), "m1", "UUID"),
+        (Client(STRANGER, client_id=b"\0two", giaddr=AGENT, circuit_id=b"ge1"), "m2", "client identifier"),
+        (Client(STRANGER, giaddr=AGENT, circuit_id=b"ge1", remote_id=b"sw1"), "m3", "relay agent"),
+        (Client(STRANGER, giaddr=AGENT, circuit_id=b"ge1", remote_id=b"sw2"), "m4", "relay agent"),
+        (Client(STRANGER, giaddr=AGENT, remote_id=b"sw2"), "new-525400aabbcc", "MAC"),
+        (Client(STRANGER, giaddr=FAR.address, circuit_id=b"ge1"), "new-525400aabbcc", "MAC"),
+        (Client(STRANGER, circuit_id=b"ge1"), "new-525400aabbcc", "MAC"),
+        (Client(STRANGER, uuid="00000000-0000-0000-0000-000000000001"), "new-525400aabbcc", "MAC"),
+    ],
+)
+def test_a_machine_is_known_in_the_documented_order(client: Client, name: str, known_by: str) -> None:
+    """MAC, UUID, client identifier, the place at a listed relay agent (the more exact one first)."""
+    found = KNOWN.match(client, [KNOWN.networks["lab"]])
+    assert isinstance(found, Assignment)
+    assert (found.name, found.known_by) == (name, known_by)
+    assert (f"known by its {known_by}" in found.reason) is (known_by != "MAC")
+
+
+def test_a_lease_identifies_only_what_may_have_a_card_that_is_not_listed() -> None:
+    """And it is weaker than anything that the machine says."""
+    lab = [KNOWN.networks["lab"]]
+    for held_as, name in (("m1", "m1"), ("m5", "new-525400aabbcc"), ("gone", "new-525400aabbcc")):
+        found = KNOWN.match(Client(STRANGER), lab, held_as=held_as)
+        assert isinstance(found, Assignment) and found.name == name
+    said = KNOWN.match(Client(STRANGER, client_id=b"\0two"), lab, held_as="m1")
+    assert isinstance(said, Assignment) and said.name == "m2"
+
+
+def test_a_generated_name_is_never_a_declared_nodes() -> None:
+    """Whatever the template and the declared names are."""
+    digits = STRANGER.digits
+    taken = [f"new-{digits}", f"node-{digits}", f"node-{digits}-2"]
+    for count in range(4):
+        nodes = tuple(
+            Node(name, "metal", (Mac(f"52:54:00:00:01:0{i}"),)) for i, name in enumerate(taken[:count])
+        )
+        found = assigned(STRANGER, replace(INVENTORY, nodes=nodes))
+        assert found.name == [*taken, f"node-{digits}-3"][count]
+
+
+def test_relays_and_wishes_choose_among_networks() -> None:
+    """A listed relay agent may name another link; a client only among those it could be on."""
+    far = replace(FAR, relays=(AGENT,))
+    two = replace(INVENTORY, networks={"lab": LAB, "far": far})
+    link, elsewhere = IPv4Address("10.79.0.0"), IPv4Address("10.80.0.1")
+    assert two.network_of(interface=None, giaddr=AGENT, link=link) == (far,)
+    assert two.network_of(interface=None, giaddr=IPv4Address("10.77.0.6"), link=link) == (LAB,)
+    assert two.network_of(interface=None, giaddr=AGENT, link=elsewhere) == (LAB,)
+    assert two.network_of(interface="br0", giaddr=None, link=link) == (LAB,)
+    assert two.network_of(interface="br0", giaddr=None, subnet=link) == (LAB,)
+    both = replace(INVENTORY, networks={"lab": LAB, "far": replace(FAR, interface="br0")})
+    assert both.network_of(interface="br0", giaddr=None, subnet=link) == (both.networks["far"],)
+    assert both.network_of(interface="br0", giaddr=None) == tuple(both.networks.values())
+
+
 def test_settings_merge_all_then_cluster_then_pool_then_node_then_its_own() -> None:
     """The strongest says last."""
     own = replace(NODE, settings=Settings(timezone="own"))

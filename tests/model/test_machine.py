@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netboot.model.machine import Arch, Client, Mac, Speaker, smbios_uuid
+from netboot.model.machine import Arch, Client, Mac, Speaker, other_order, smbios_uuid, uuid_of
 
 
 @given(st.binary(min_size=6, max_size=6))
@@ -63,6 +63,19 @@ def test_a_client_claims_nothing_that_it_did_not_say() -> None:
 def test_both_numbers_of_x64_are_known() -> None:
     """RFC 4578 as published swaps 7 and 9, and firmware uses both."""
     assert {Arch(7).name, Arch(9).name} == {"EFI_X64", "EFI_BC"}
+
+
+@given(st.uuids())
+def test_the_other_byte_order_as_text_is_the_same_uuid(value: uuid.UUID) -> None:
+    """What a lookup asks for."""
+    assert other_order(str(value)) == str(smbios_uuid(value))
+
+
+@pytest.mark.parametrize("text", ["", "4c4c4544", "0" * 32, "f" * 32, "4c4c4544-0042-3510-8054-b4c04f56423g"])
+def test_what_names_no_machine_is_no_uuid(text: str) -> None:
+    """All zero, all one, and what is none at all; others come in their canonical text."""
+    assert uuid_of(text) is None
+    assert uuid_of("{4C4C4544-0042-3510-8054-B4C04F564232}") == "4c4c4544-0042-3510-8054-b4c04f564232"
 
 
 @given(st.uuids())

@@ -16,6 +16,7 @@ from netboot.boot.session import BY_TFTP
 from netboot.boot.stall import DISK
 from netboot.errors import JoinWithheld, StoreError
 from netboot.model.boot import Boot
+from netboot.model.lease import Lease
 from netboot.model.settings import Settings
 from netboot.proc import Progress
 from tests.boot.identity import Identity, identity
@@ -251,6 +252,35 @@ async def test_a_leased_machine_cannot_ask_for_another_ones_script(tmp_path: Pat
         await world.lease(mac=OTHER, address=STRANGER)
         answer = await world.script(source=STRANGER)
         assert answer.status == 200 and "seed.cpio" not in answer.text
+
+
+async def test_a_card_that_dhcp_knew_by_its_uuid_gets_its_nodes_script_and_configuration(
+    tmp_path: Path, node: Identity
+) -> None:
+    """Script, seed and claim find the node by the name that its lease is under, as DHCP found it."""
+    async with running(tmp_path) as world:
+        (declared,) = world.inventory.nodes
+        known = replace(declared, uuid="4c4c4544-0042-3510-8054-b4c04f564232")
+        world.inventory = replace(world.inventory, nodes=(known,))
+        boot = world.boots.discovered(OTHER, node="m1c29", cluster="blue", now=world.now)
+        lease = Lease("m1c29", OTHER, NODE, "lab", "m1c29", world.now + 300, world.now, boot.id)
+        assert await world.store.claim_lease(lease, None)
+        world.neighbours[NODE] = OTHER
+        assert "seed.cpio" in (await world.script(mac=OTHER)).text
+        path = f"/boot/{world.key(boot)}"
+        assert b"m1c29" in (await world.ask(f"{path}/seed.cpio")).body
+        answer = await world.ask(f"{path}/claim", method="POST", body=claim_body(node, mac=str(OTHER)))
+        assert answer.status == 200 and answer.json["node"] == "m1c29"
+
+
+async def test_a_card_whose_node_has_no_further_identity_is_nobodys(tmp_path: Path) -> None:
+    """It was taken out of the file: the lease that it still has does not make it the node."""
+    async with running(tmp_path) as world:
+        boot = world.boots.discovered(OTHER, node="m1c29", cluster="blue", now=world.now)
+        lease = Lease("m1c29", OTHER, NODE, "lab", "m1c29", world.now + 300, world.now, boot.id)
+        assert await world.store.claim_lease(lease, None)
+        world.neighbours[NODE] = OTHER
+        assert "seed.cpio" not in (await world.script(mac=OTHER)).text
 
 
 async def test_a_seed_is_for_the_leased_address_only(tmp_path: Path) -> None:
