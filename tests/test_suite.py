@@ -31,6 +31,7 @@ def test_all_kinds_of_tests_run_by_default() -> None:
         "lint",
         "plain",
         "sabotage",
+        "fuzz",
         "root",
         "images",
         "lab",

@@ -23,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MAY_BE_SKIPPED = ("NETBOOT_KUBERNETES_BIN",)
 """Reasons to skip that no preparation by scripts/setup takes away: they name something from outside."""
+FUZZED = "200000"
+"""Hostile inputs of each run; a release has ten million (docs/reliability.md)."""
 NO_TESTS = 5
 """pytest's exit status when nothing was selected."""
 
@@ -62,6 +64,7 @@ def parts(options: argparse.Namespace, more: Sequence[str]) -> list[Part]:
     # two machines at a time: each process of xdist has a site of its own and boots one after the other
     lab = Part("lab", (*pytest_command("lab", 2, more), "--maxschedchunk=1", "--dist=load"), 3000)
     sabotage = Part("sabotage", (sys.executable, "-m", "tests.sabotage"), 1800, tests=False)
+    fuzz = Part("fuzz", (str(ROOT / "scripts/fuzz"), "--inputs", FUZZED), 600, tests=False)
     if options.fast:
         return [lint, plain]
     if options.sabotage:
@@ -70,7 +73,7 @@ def parts(options: argparse.Namespace, more: Sequence[str]) -> list[Part]:
         return [images, lab]
     if more:
         return [plain, root, images, lab]
-    return [lint, plain, sabotage, root, images, lab]
+    return [lint, plain, sabotage, fuzz, root, images, lab]
 
 
 def run(part: Part, report: Path) -> Outcome:
