@@ -46,7 +46,7 @@ from netboot.model.boot import Boot
 from netboot.model.inventory import INFINITE, Inventory, Network
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
-from netboot.proc import Kind
+from netboot.proc import Kind, privileges
 from netboot.proc.supervisor import Supervisor, TftpLimits
 from netboot.startup import Bound
 from netboot.store.sqlite import SqliteStore
@@ -94,6 +94,7 @@ async def _live(config: Config, inventory: Inventory, bound: Bound, paths: Seque
         store = await SqliteStore.open(config.server.data_dir / "netboot.db")
     except StoreError as error:
         raise StartError("what is remembered cannot be opened", str(error)) from error
+    privileges.leave_the_rest_ordinary()
     try:
         await App(config, inventory, bound, paths, store).run()
     finally:

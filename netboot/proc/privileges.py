@@ -115,10 +115,10 @@ def process_name(name: str) -> None:
 def run_above_helpers(priority: int = 10) -> str | None:
     """Schedule this process before its helpers; None, or the warning when the host does not allow it.
 
-    SCHED_RR with reset-on-fork, so helpers and threads started later are ordinary; else a nice value.
+    SCHED_RR, else a nice value. Threads that are started before `leave_the_rest_ordinary` come along.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
         return None
     except OSError:
         pass
@@ -130,6 +130,17 @@ def run_above_helpers(priority: int = 10) -> str | None:
             "control runs at the same priority as the downloads, so DHCP may wait for them: "
             "give it CAP_SYS_NICE at start (systemd: CPUSchedulingPolicy=rr)"
         )
+
+
+def leave_the_rest_ordinary() -> None:
+    """Threads and processes that are started from here on do not run above helpers (reset-on-fork).
+
+    The store's writer has to be started before: an ordinary thread that is not scheduled on a busy host
+    holds the interpreter's lock meanwhile, and DHCP waits for it.
+    """
+    policy = os.sched_getscheduler(0)
+    if policy == os.SCHED_RR:
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_getparam(0))
 
 
 class _Header(ctypes.Structure):

@@ -139,9 +139,12 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStore:
-        """Open or make the file; raises StoreError for a damaged one, a newer one, or one that is in use."""
+        """Open or make the file; raises StoreError for a damaged one, a newer one, or one that is in use.
+
+        Its writer is the only thread that is started (`privileges.leave_the_rest_ordinary`).
+        """
         store = cls(path)
-        await asyncio.to_thread(store._open_first)
+        store._open_first()
         store._writer.start()
         return store
 

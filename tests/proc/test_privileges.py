@@ -52,11 +52,28 @@ def test_a_process_without_a_target_user_drops_every_capability() -> None:
 def test_control_above_its_helpers_leaves_its_children_ordinary() -> None:
     """Real time or a nice value for control, never for what it starts; else a warning with a remedy."""
     code = (
-        "import os, sys; from netboot.proc.privileges import run_above_helpers\n"
-        "warning = run_above_helpers(); policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK\n"
+        "import os, sys; from netboot.proc import privileges\n"
+        "warning = privileges.run_above_helpers(); privileges.leave_the_rest_ordinary()\n"
+        "policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK\n"
         "assert warning or policy == os.SCHED_RR or os.getpriority(os.PRIO_PROCESS, 0) < 0\n"
         "child = os.fork()\n"
         "if not child: os._exit(os.sched_getscheduler(0) != os.SCHED_OTHER)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+@pytest.mark.root
+def test_the_writer_runs_as_control_does_and_what_is_started_later_is_ordinary() -> None:
+    """The store's writer holds the interpreter's lock: were it ordinary, busy programs would stop DHCP."""
+    code = (
+        "import os, threading; from netboot.proc import privileges\n"
+        "assert privileges.run_above_helpers() is None\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); found = []\n"
+        "def started():\n"
+        "    thread = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))\n"
+        "    thread.start(); thread.join()\n"
+        "started(); privileges.leave_the_rest_ordinary(); started()\n"
+        "assert found == [os.SCHED_RR, os.SCHED_OTHER], found\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
