@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -250,9 +250,13 @@ class Epoch:
         self.daemon.start()
         ready = time.monotonic() - began
         self.ledger.saw(self.crowds.capture.new())
-        self.ledger.compare(self.told())
+        self.ledger.compare(rows(self.daemon.items("/api/v1/leases?limit=100000")))
         self.ledger.compare(self.stored())
         return ready
+
+    def finish(self) -> None:
+        """One more look, as operators look: `netboot lease list -o json`."""
+        self.ledger.compare(rows(json.loads(self.daemon.netboot("lease", "list", "-o", "json"))))
 
     def _wait_for_load(self) -> None:
         """Until machines of both crowds were acknowledged in this round."""
@@ -266,17 +270,18 @@ class Epoch:
 
         wait_until("ACKs to both crowds", both, LOAD_WITHIN, every=0.002)
 
-    def told(self) -> Iterator[Row]:
-        """The leases as an operator is told them: `netboot lease list -o json`."""
-        for row in json.loads(self.daemon.netboot("lease", "list", "-o", "json")):
-            if row["mac"]:
-                yield Row(row["mac"], IPv4Address(row["address"]), row["expires"])
-
     def stored(self) -> Iterator[Row]:
         """The leases as they stand in the file."""
         with contextlib.closing(sqlite3.connect(f"file:{self.data_dir}/netboot.db?mode=ro", uri=True)) as db:
             for mac, address, expires in db.execute("SELECT mac, address, expires FROM leases"):
                 yield Row(mac, IPv4Address(address), expires)
+
+
+def rows(shown: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    """The leases of a list of the API; resting addresses are nobody's."""
+    for row in shown:
+        if row["mac"]:
+            yield Row(row["mac"], IPv4Address(row["address"]), row["expires"])
 
 
 def chaos(
@@ -308,6 +313,7 @@ def _live(epoch: Epoch, kills: list[Kill], result: Result, stop: bool, tick: Cal
             tick()
             if stop and (ledger.lost or ledger.twice):
                 break
+        epoch.finish()
     result.acks += ledger.acks
     result.machines += len(ledger.promised)
     result.lost += ledger.lost
