@@ -41,7 +41,7 @@ ROWS: tuple[Row, ...] = (
         ("uefi-pxe",),
         (
             "test_uefi_pxe_gets_neither_60_nor_43_and_the_file_at_once",
-            "test_uefi_beside_another_server_asks_port_4011",
+            "tests/boot/test_rules.py::test_uefi_beside_another_server_asks_port_4011",
         ),
     ),
     Row(
@@ -80,39 +80,44 @@ ROWS: tuple[Row, ...] = (
         ("uefi-http", "urls-with-addresses", "option-55-distrusted"),
         (
             "test_uefi_http_boot_gets_class_and_url_though_it_asks_for_neither",
-            "test_urls_name_an_address_and_the_script_ends_in_ipxe",
+            "tests/boot/test_rules.py::test_urls_name_an_address_and_the_script_ends_in_ipxe",
         ),
     ),
     Row(
         "iPXE after UEFI HTTP boot",
         "has no name server where the firmware hands none on",
         ("urls-with-addresses",),
-        ("test_urls_name_an_address_and_the_script_ends_in_ipxe",),
+        ("tests/boot/test_rules.py::test_urls_name_an_address_and_the_script_ends_in_ipxe",),
     ),
     Row(
         "Option 97",
         "is left out by some ROMs, and has to be 17 octets where it comes back",
         ("uuid-comes-back",),
-        ("test_a_uuid_comes_back_and_a_bad_or_missing_one_is_no_reason_for_silence",),
+        (
+            "tests/boot/test_rules.py::test_a_uuid_comes_back_and_a_bad_or_missing_one_is_no_reason_for_silence",
+        ),
     ),
     Row(
         "Small replies",
         "are dropped by some ROMs",
         ("padded-to-300",),
-        ("test_replies_are_padded_and_never_overloaded",),
+        ("tests/boot/test_rules.py::test_replies_are_padded_and_never_overloaded",),
     ),
     Row(
         "Option 57",
         "counts the headers of IP and UDP; some firmware fills it with junk",
         ("option-57-minus-28", "small-replies"),
-        ("test_option_57_counts_the_headers_of_ip_and_udp", "test_a_nodes_replies_can_be_kept_small"),
+        (
+            "tests/boot/test_rules.py::test_option_57_counts_the_headers_of_ip_and_udp",
+            "test_a_nodes_replies_can_be_kept_small",
+        ),
     ),
     Row(
         "A NUL behind options 66 and 67",
         "is needed by buggy ROMs, and breaks option 66 for a Raspberry Pi 3",
         ("nul-at-the-end", "no-nul", "raspberry-pi"),
         (
-            "test_the_server_stands_wherever_some_firmware_looks",
+            "tests/boot/test_rules.py::test_the_server_stands_wherever_some_firmware_looks",
             "test_the_nul_of_66_and_67_can_be_left_out",
             "test_a_raspberry_pi_sees_its_menu_and_no_nul",
         ),
@@ -121,26 +126,26 @@ ROWS: tuple[Row, ...] = (
         "Option 52 (overload)",
         "cannot be read by many ROMs",
         ("never-overload",),
-        ("test_replies_are_padded_and_never_overloaded",),
+        ("tests/boot/test_rules.py::test_replies_are_padded_and_never_overloaded",),
     ),
     Row(
         "Where ROMs look for the TFTP server",
         "siaddr, 66, 150 or sname",
         ("server-everywhere",),
-        ("test_the_server_stands_wherever_some_firmware_looks",),
+        ("tests/boot/test_rules.py::test_the_server_stands_wherever_some_firmware_looks",),
     ),
     Row(
         "No option 54 or siaddr in a proxyDHCP offer",
         "makes the client broadcast to port 4011",
         ("server-everywhere",),
-        ("test_an_offer_beside_another_server_names_us_in_54_and_siaddr",),
+        ("tests/boot/test_rules.py::test_an_offer_beside_another_server_names_us_in_54_and_siaddr",),
     ),
     Row(
         "Replies to a client without an address",
         "cannot be sent by a plain UDP socket; some clients need broadcast and do not say so",
         ("frame-or-broadcast", "broadcast"),
         (
-            "test_a_client_is_reached_as_its_broadcast_flag_says",
+            "tests/boot/test_rules.py::test_a_client_is_reached_as_its_broadcast_flag_says",
             "test_a_nodes_replies_can_go_by_broadcast",
         ),
     ),
@@ -148,35 +153,37 @@ ROWS: tuple[Row, ...] = (
         "NAK",
         "has to be broadcast, through a relay agent with the flag set",
         ("nak-by-broadcast",),
-        ("test_a_nak_goes_by_broadcast_and_through_a_relay_with_the_flag",),
+        ("tests/boot/test_rules.py::test_a_nak_goes_by_broadcast_and_through_a_relay_with_the_flag",),
     ),
     Row(
         "Junk in ciaddr of a DISCOVER",
         "leads a server to the wrong subnet",
         ("ciaddr-of-discover-ignored",),
-        ("test_junk_in_ciaddr_of_a_discover_counts_nothing",),
+        ("tests/boot/test_rules.py::test_junk_in_ciaddr_of_a_discover_counts_nothing",),
     ),
     Row(
         "REQUEST without 50 and ciaddr, DECLINE and RELEASE without 54",
         "are sent by broken clients",
         ("incomplete-requests-taken",),
         (
-            "test_a_request_without_50_54_and_ciaddr_is_taken",
-            "test_decline_and_release_without_a_server_are_taken",
+            "tests/boot/test_rules.py::test_a_request_without_50_54_and_ciaddr_is_taken",
+            "tests/boot/test_rules.py::test_decline_and_release_without_a_server_are_taken",
         ),
     ),
     Row(
         "Client identifiers",
         "change between firmware, iPXE and system, which costs a second lease elsewhere",
         ("mac-first", "short-lease-for-firmware"),
-        ("test_one_address_for_firmware_ipxe_and_system_whatever_identifier_they_send",),
+        (
+            "tests/boot/test_rules.py::test_one_address_for_firmware_ipxe_and_system_whatever_identifier_they_send",
+        ),
     ),
     Row(
         "Option 61 that comes back",
         "is RFC 6842, and refused by older clients",
         ("client-id-comes-back", "no-option-61"),
         (
-            "test_the_captured_client_identifier_comes_back",
+            "tests/boot/test_rules.py::test_the_captured_client_identifier_comes_back",
             "test_the_client_identifier_can_be_kept_from_coming_back",
         ),
     ),
@@ -190,7 +197,7 @@ ROWS: tuple[Row, ...] = (
         "Option 77 (user class)",
         "is counted as in RFC 3004, or plain text",
         ("user-class-both-ways",),
-        ("test_ipxe_is_known_by_its_user_class_counted_or_not",),
+        ("tests/boot/test_rules.py::test_ipxe_is_known_by_its_user_class_counted_or_not",),
     ),
     Row(
         "iPXE's option 175",
@@ -214,7 +221,7 @@ ROWS: tuple[Row, ...] = (
         "Firmware with a built-in iPXE",
         "wants a URL that ends in .ipxe",
         ("script-ends-in-ipxe",),
-        ("test_urls_name_an_address_and_the_script_ends_in_ipxe",),
+        ("tests/boot/test_rules.py::test_urls_name_an_address_and_the_script_ends_in_ipxe",),
     ),
     Row(
         "iPXE in UEFI",
@@ -227,7 +234,7 @@ ROWS: tuple[Row, ...] = (
         "GRUB",
         "knows no proxyDHCP, and fetches many modules",
         ("server-everywhere",),
-        ("test_grub_finds_the_server_in_siaddr",),
+        ("tests/boot/test_rules.py::test_grub_finds_the_server_in_siaddr",),
         "No GRUB is built in; a standalone image is a node's `boot.program`.",
     ),
     Row(
@@ -266,7 +273,7 @@ ROWS: tuple[Row, ...] = (
         "opens, aborts, and opens again",
         ("tftp-size-probe",),
         (
-            "test_edk2_asks_the_size_first_and_its_blocks_fit_into_a_frame",
+            "tests/boot/test_rules.py::test_edk2_asks_the_size_first_and_its_blocks_fit_into_a_frame",
             "tests/tftp/test_server.py::test_a_question_for_the_size_is_no_failed_transfer",
         ),
     ),
@@ -274,31 +281,31 @@ ROWS: tuple[Row, ...] = (
         "TFTP block size",
         "above Ethernet's is fragmented, which ROMs cannot put together",
         ("tftp-blksize-clamped",),
-        ("test_edk2_asks_the_size_first_and_its_blocks_fit_into_a_frame",),
+        ("tests/boot/test_rules.py::test_edk2_asks_the_size_first_and_its_blocks_fit_into_a_frame",),
     ),
     Row(
         "TFTP names",
         "come with backslashes, in upper case, or absolute",
         ("tftp-names",),
-        ("test_tftp_names_of_every_style_lead_to_one_file",),
+        ("tests/boot/test_rules.py::test_tftp_names_of_every_style_lead_to_one_file",),
     ),
     Row(
         "Addresses that end in .0 or .255",
         "do not work with Windows and old devices",
         ("edges-never-leased",),
-        ("test_no_dynamic_address_ends_in_0_or_255",),
+        ("tests/boot/test_rules.py::test_no_dynamic_address_ends_in_0_or_255",),
     ),
     Row(
         "Ranges drained by ROMs",
         "which take a lease that nobody uses a minute later",
         ("short-lease-for-firmware",),
-        ("test_firmware_gets_the_short_lease",),
+        ("tests/boot/test_rules.py::test_firmware_gets_the_short_lease",),
     ),
     Row(
         "pxelinux",
         "needs options 209 and 210, for which the ROM did not ask",
         ("option-55-distrusted",),
-        ("test_pxelinux_gets_its_options_though_nobody_asks",),
+        ("tests/boot/test_rules.py::test_pxelinux_gets_its_options_though_nobody_asks",),
     ),
 )
 """Every client and situation that we know of, in the order in which a boot meets them."""
