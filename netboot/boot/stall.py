@@ -156,6 +156,17 @@ QUEUED = "waiting for its turn to download"
 QUEUE_LIMIT = 600.0
 """Seconds for which a place in the queue may stay the same."""
 
+NO_ADDRESS = "no address: its own DHCP server gives it one"
+"""What the detail of the step `offer` begins with in mode proxy."""
+
+_BESIDE = Row(
+    60,
+    "ack",
+    "it was told what to boot, and took no address: its own DHCP server gives it none (look at that "
+    "server), or the machine dropped our offer because that server says something of booting, too (take "
+    "options 43, 60, 66, 67 and next-server out there)",
+)
+
 WITHHELD_LIMIT = 60.0
 """Seconds after which a configuration that is withheld for one and the same reason counts as a stop."""
 
@@ -195,6 +206,8 @@ def _row(last: Step) -> Row | None:
         return _stuck_squashfs(last.bytes or 0, last.of)
     if last.step in RUNNING and last.detail in BEGUN:
         return RUNNING[last.step]
+    if last.step == "offer" and last.detail.startswith(NO_ADDRESS):
+        return _BESIDE
     row = TABLE.get(last.step)
     if row and QUEUED in last.detail:
         return Row(QUEUE_LIMIT, row.step, f"it was {last.detail}, and asked no more: was it switched off?")

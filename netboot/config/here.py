@@ -18,6 +18,7 @@ from pathlib import Path
 
 from netboot import net
 from netboot.config.model import Config, Server
+from netboot.dhcp.proxy import BOOT_SERVER_PORT
 from netboot.errors import StartError
 from netboot.model.image import split_reference
 from netboot.model.inventory import Network
@@ -245,6 +246,8 @@ def _ports(config: Config) -> Iterator[str]:
             continue
         try:
             net.open_endpoint(name).close()
+            if any(network.proxy for network in config.inventory.networks.values()):
+                net.open_endpoint(name, BOOT_SERVER_PORT).close()
         except StartError as error:
             yield str(error)
         for address in addresses:

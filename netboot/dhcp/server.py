@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
-from netboot.boot.stall import DISK
+from netboot.boot.stall import DISK, NO_ADDRESS
 from netboot.dhcp import engine, proxy
 from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
 from netboot.dhcp.burst import Burst
@@ -295,6 +295,9 @@ class DhcpServer:
                 return
             profile = told
         if isinstance(profile, NoMatch):
+            if client.speaker is Speaker.SYSTEM and self._only_beside(client, port):
+                self._journal.counters["dhcp_ignored"] += 1  # its DHCP server's affair, and no news
+                return
             relay = f" through the relay agent {client.giaddr}" if client.giaddr else ""
             text = f"{client.mac} on {port.name}{relay} is not answered: {profile.reason}"
             self._journal.refused("dhcp_no_match", text, source=client.mac)
@@ -313,6 +316,12 @@ class DhcpServer:
         elif sender is None:
             await self._converse(packet, kind, client, profile, port)
 
+    def _only_beside(self, client: Client, port: Port) -> bool:
+        """Whether other DHCP servers give all addresses where this client is."""
+        interface = port.name if client.giaddr is None else None
+        here = self._inventory().network_of(interface=interface, giaddr=client.giaddr)
+        return bool(here) and all(network.proxy for network in here)
+
     async def _beside_another(
         self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port, sender: Unicast | None
     ) -> None:
@@ -324,7 +333,11 @@ class DhcpServer:
             self._send(outcome, profile, port)
             self._journal.counters[_SENT[outcome.kind]] += 1
             if sender is None:
-                self._step(boot, client, "offer", f"no address, its DHCP server has them; {outcome.boots}")
+                self._step(boot, client, "offer", f"{NO_ADDRESS}; {outcome.boots}")
+            elif boot is not None and outcome.kind is Kind.ACK:
+                taken = boot.step("ack")
+                before = f"{taken.detail.partition(';')[0]}; " if taken and taken.detail else ""
+                self._step(boot, client, "ack", f"{before}port 4011: {outcome.boots}")
         elif outcome.event:
             self._journal.refused(outcome.event, outcome.reason, source=client.mac)
         if sender is None:

@@ -10,6 +10,7 @@ import pytest
 from netboot.boot.explain import Said, explain
 from netboot.catalog import Catalog
 from netboot.model.inventory import BootOverride
+from netboot.model.manners import Admit
 from netboot.model.settings import File
 from tests.boot.conftest import EVERYTHING, MAC, OTHER, inventory
 
@@ -105,3 +106,28 @@ def test_an_address_that_only_the_host_knows_is_left_open(images_dir: Path) -> N
     lines = explain(replace(found, networks={"lab": network}), Catalog(images_dir), MAC, boot_port=8080)
     shown = "\n".join(lines)
     assert "http://ADDRESS-OF-br0:8080/" in shown and "192.0.2.1" not in shown
+
+
+def test_a_network_that_does_not_answer_everybody_says_whom(images_dir: Path) -> None:
+    """By each architecture: the MAC, or the vendor class that such firmware has."""
+    found = inventory()
+    (network,) = found.networks.values()
+
+    def shown(admit: Admit | None) -> str:
+        shut = replace(found, networks={network.name: replace(network, admit=admit)})
+        return "\n".join(explain(shut, Catalog(images_dir), MAC, boot_port=80))
+
+    assert "admitted" not in shown(None)
+    assert "bios: no answer at all, it is not in admit.macs" in shown(Admit(macs=frozenset({OTHER})))
+    only_http = shown(Admit(vendors=("HTTPClient",)))
+    assert "uefi-http: yes" in only_http and "uefi: no answer at all" in only_http
+
+
+def test_beside_another_dhcp_server_no_address_is_promised(images_dir: Path) -> None:
+    """The declared one is only expected, and no DHCP option is ours to tell."""
+    found = inventory()
+    (network,) = found.networks.values()
+    beside = replace(found, networks={network.name: replace(network, mode="proxy", ranges=())})
+    shown = "\n".join(explain(beside, Catalog(images_dir), MAC, boot_port=80))
+    assert "the network's own DHCP server's affair (mode proxy); expected is" in shown
+    assert "host-name" not in shown and "undionly.kpxe" in shown

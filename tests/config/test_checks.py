@@ -52,3 +52,35 @@ def test_load_raises_all_problems_of_all_files_in_one_report(tmp_path: Path) -> 
         "b.yaml:2",
         "none.yaml",
     ]
+
+
+def test_keys_that_another_dhcp_server_answers_for_are_named(tmp_path: Path) -> None:
+    """In mode proxy they have no effect; behind a relay agent there is no seed."""
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        "networks:\n"
+        "- {name: a, subnet: 10.1.0.0/24, interface: br0, mode: proxy, lease: 1h, dns: [10.1.0.1]}\n"
+        "- {name: b, subnet: 10.2.0.0/24, relayed: true, address: 10.1.0.2, mode: proxy}\n"
+    )
+    found = examine([file])
+    said = "\n".join(found.seen.warnings)
+    assert not found.problems
+    assert "networks[a]: lease, dns have no effect in mode proxy" in said
+    assert "networks[b]: it is relayed and in mode proxy" in said and "no system" in said
+
+
+def test_declared_nodes_that_admit_shuts_out_are_named(tmp_path: Path) -> None:
+    """By MAC or maker; where vendor classes are admitted too, nobody can tell offline."""
+    nodes = "[{name: m1, macs: [94:57:a5:00:00:01]}, {name: m2, macs: [52:54:00:00:00:02]}]"
+    text = (
+        "networks:\n"
+        "- {name: a, subnet: 10.1.0.0/24, interface: br0, mode: proxy, admit: {macs: [94:57:a5]%s}}\n"
+        "clusters: [{name: c, endpoint: '10.1.0.1:6443'}]\n"
+        f"pools: [{{name: p, nodes: {nodes}}}]\n"
+    )
+    file = tmp_path / "f.yaml"
+    file.write_text(text % "")
+    said = [w for w in examine([file]).seen.warnings if "admit" in w]
+    assert len(said) == 1 and "m2" in said[0] and "m1" not in said[0]
+    file.write_text(text % ", vendors: [PXEClient]")
+    assert not [w for w in examine([file]).seen.warnings if "admit" in w]

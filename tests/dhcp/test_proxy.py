@@ -131,6 +131,30 @@ async def test_port_4011_leaves_running_systems_and_whole_servers_networks_alone
     assert await ask_4011(World(), asked) is None
 
 
+async def test_the_timeline_tells_what_was_asked_where() -> None:
+    """OFFER, the other server's address, port 4011: so that a boot shows which of them is missing."""
+    beside = world()
+    await beside.say(discover(STRANGER, PXE_X64))
+    await beside.say(taking(STRANGER, "10.77.0.50", PXE_X64))
+    for _ in range(2):
+        await ask_4011(beside, message(STRANGER, Kind.REQUEST, PXE_X64, ciaddr="10.77.0.50"))
+    boot = beside.boots.current(STRANGER)
+    assert boot is not None
+    assert [(s.step, s.detail) for s in boot.steps[1:]] == [
+        ("offer", "no address: its own DHCP server gives it one; snponly.efi"),
+        ("ack", "10.77.0.50 of its DHCP server 10.77.0.3; port 4011: snponly.efi"),
+    ]
+
+
+async def test_unknown_systems_are_no_news_where_another_server_has_all_of_them() -> None:
+    """An office's laptops are not ours to report; firmware that nobody declared is."""
+    beside = world(inventory([proxied()], catch_all=False))
+    assert await beside.say(discover(STRANGER, SYSTEM)) is None
+    assert not beside.journal.events()
+    assert await beside.say(discover(STRANGER, PXE_X64)) is None
+    assert beside.reported("dhcp_no_match")
+
+
 async def test_a_request_on_port_4011_proves_no_address() -> None:
     """Only the broadcast REQUEST to the DHCP server is taken for the machine's address."""
     beside = world()

@@ -129,7 +129,8 @@ def test_a_machine_has_its_address_from_the_one_and_its_program_from_the_other(
         boot = site.appliance.boot(machine.mac)
         assert boot is not None
         assert [s["step"] for s in boot["steps"]] == ["discover", "offer", "ack"]
-        assert boot["steps"][2]["detail"] == f"{heard['address']} of its DHCP server {DHCP}"
+        told = f"; port 4011: {file}" if port else ""
+        assert boot["steps"][2]["detail"] == f"{heard['address']} of its DHCP server {DHCP}{told}"
         assert site.appliance.get(f"/api/v1/leases/{heard['address']}")["mac"] == machine.mac
 
 
@@ -219,6 +220,7 @@ def test_a_reload_opens_and_closes_port_4011(site: Site) -> None:
     with site.stranger("52:54:00:77:66:31") as machine:
         offers = site.pxe(machine, 7, "PXEClient:Arch:00007:UNDI:003000")["offers"]
         assert any(o["server"] == ADDRESS and o["yiaddr"].startswith("10.77.0.2") for o in offers)
+    assert f"another DHCP server, {DHCP} (52:54:00:77:fe:03), answers on br0" in site.appliance.log()
     reload()
     assert listening()
     with site.stranger("52:54:00:77:66:32") as machine:
