@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netboot.dhcp.options import BY_NAME, TABLE, client_of, code_of, encode_value, encoded, sub_options
+from netboot.dhcp.options import (
+    BOOT_CODES,
+    BY_NAME,
+    PROTOCOL_CODES,
+    TABLE,
+    Option,
+    client_of,
+    code_of,
+    counted,
+    encode_value,
+    encoded,
+    sub_options,
+)
 from netboot.dhcp.wire import Kind, Packet
 from netboot.errors import MalformedPacket
 from netboot.model.inventory import OptionValue
@@ -145,6 +160,28 @@ def test_a_uuid_counts_only_where_somebody_set_it() -> None:
         assert said({97: junk}).uuid is None
 
 
+def test_user_classes_are_counted_texts_or_one_bare_word() -> None:
+    """RFC 3004; iPXE sends its name without a length, and counts wherever it stands."""
+    assert counted(b"\x03foo\x02ab") == [b"foo", b"ab"]
+    assert counted(b"iPXE") == counted(b"\x00") == counted(b"") == counted(b"\x05ab") == []
+    assert said({77: b"\x03foo\x02ab"}).user_class == "foo"
+    assert said({77: b"\x03foo\x04iPXE"}).speaker is Speaker.IPXE
+    assert said({77: b"gPXE"}).user_class == "gPXE"
+
+
+def test_the_relay_agents_links_and_names_are_addresses() -> None:
+    """Sub-options 5 and 11, and option 118; what is no machine's address counts nothing."""
+    client = said({82: b"\x05\x04\x0a\0\0\0\x0b\x04\x0a\0\0\1", 118: b"\x0a\1\0\0"})
+    assert tuple(map(str, (client.link, client.server_id, client.subnet))) == (
+        "10.0.0.0",
+        "10.0.0.1",
+        "10.1.0.0",
+    )
+    for junk in (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\0\0\1", b"\x0a\0\0", b"\xe0\0\0\1"):
+        assert said({82: b"\x0b" + bytes([len(junk)]) + junk, 118: junk}).server_id is None
+        assert said({118: junk}).subnet is None
+
+
 def test_the_relay_agents_words_are_told_apart() -> None:
     """Sub-options 1 and 2 of option 82 are circuit and remote id; a cut-off rest is left out."""
     client = said({82: b"\x01\x03ge1\x02\x02\xaa\xbb\x09\x7fx"})
@@ -174,3 +211,34 @@ def test_any_options_make_a_client(options: dict[int, bytes]) -> None:
     client = said(options)
     assert client.vendor_class.isascii() or "\ufffd" in client.vendor_class
     assert all(isinstance(code, int) for code in sub_options(options.get(175, b"")))
+
+
+def documented_row(option: Option) -> str:
+    """An option's row in docs/dhcp-options.md."""
+    wanted = option.wanted
+    if option.code in PROTOCOL_CODES:
+        wanted = "computed by the protocol: refused"
+    elif option.code in BOOT_CODES:
+        wanted += "; of the boot plan: only in a node's own `options`"
+    aliases = ", ".join(f"`{name}`" for name in option.aliases)
+    return f"| {option.code} | `{option.name}` | {aliases} | {wanted} |"
+
+
+def test_every_option_is_documented() -> None:
+    """docs/dhcp-options.md has the rows of the table, all of them, and no others."""
+    text = (Path(__file__).parents[2] / "docs" / "dhcp-options.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert rows == [documented_row(option) for option in TABLE]
+
+
+def test_the_example_of_the_documentation_is_taken() -> None:
+    """Each of its values fits its option."""
+    text = (Path(__file__).parents[2] / "docs" / "dhcp-options.md").read_text()
+    example = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    for key, value in example["networks"][0]["options"].items():
+        assert encode_value(code_of(key), tuple(value) if isinstance(value, list) else value)
+
+
+def test_names_may_be_written_with_underscores_and_in_capitals() -> None:
+    """As IANA's registry has some of them."""
+    assert code_of("OPTION_CAPWAP_AC_V4") == code_of("capwap-ac-v4") == 138
