@@ -75,7 +75,7 @@ def quirk(value: object) -> str:
     """What a node's firmware needs, by the table of `netboot quirks`."""
     name = values.text(value)
     if name not in quirks.NAMES:
-        remedy = f"`netboot quirks` tells what each does; write one of {', '.join(sorted(quirks.NAMES))}"
+        remedy = f"write one of {', '.join(sorted(quirks.NAMES))}; `netboot quirks` says what each does"
         raise Bad(f"{shown(name)} is not a quirk that a node can name", remedy)
     return name
 
