@@ -31,7 +31,7 @@ from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.net import interface
 from netboot.proc import privileges
-from netboot.shadow.assess import Finding, Handed, Ours, Request, assess
+from netboot.shadow.assess import US, Finding, Handed, Ours, Request, assess
 from netboot.shadow.exchange import Exchange, Exchanges
 from netboot.shadow.frame import LeftOut, datagram
 from netboot.shadow.pcap import Frame, frames
@@ -39,9 +39,6 @@ from netboot.shadow.propose import Machines
 from netboot.shadow.propose import text as proposal
 from netboot.shadow.report import Summary
 from netboot.store.memory import MemoryStore
-
-US = IPv4Address("192.0.2.1")
-"""Stands for an address of ours that only the appliance's own host knows (RFC 5737)."""
 
 TICK = 0.5
 """Seconds between looks for exchanges that are over."""

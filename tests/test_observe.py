@@ -12,12 +12,12 @@ import pytest
 from netboot.config import load
 from netboot.dhcp.wire import Kind, encode
 from netboot.errors import StartError
-from netboot.observe import US, Observer, Rehearsal, interfaces, replay, stand_in
-from netboot.shadow.assess import Finding, Handed, Request
+from netboot.observe import Observer, Rehearsal, interfaces, replay, stand_in
+from netboot.shadow.assess import US, Finding, Handed, Request
 from netboot.shadow.compare import Verdict
 from netboot.shadow.report import Summary
 from tests.captures import CAPTURES
-from tests.dhcp.world import discover, inventory, message
+from tests.dhcp.world import PXE_X64, discover, inventory, message
 from tests.shadow.talk import CATCH_ALL, CONFIG, NODE, STRANGER, config, ethernet, four, frames, pcap
 
 
@@ -123,6 +123,9 @@ def test_a_network_without_an_address_or_interface_gets_one_that_stands_for_ours
     path.write_text(CONFIG.replace("interface: eth1, address: 10.77.0.1,", "interface: nic99,"))
     network = stand_in(load([path])).networks["lab"]
     assert network.address == US and network.interface == "nic99"
+    talk = four(NODE, "10.77.0.20", PXE_X64, file=b"x", siaddr="10.77.0.9")
+    (found,) = replayed(pcap(map(ethernet, talk)), path).findings
+    assert ("10.77.0.9", "OUR-ADDRESS") in {(d.theirs, d.ours) for d in found.differences}
 
 
 def test_a_file_without_interfaces_cannot_be_watched(tmp_path: Path) -> None:

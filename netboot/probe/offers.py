@@ -86,7 +86,7 @@ def plan(guise: Guise, offers: Sequence[Offer]) -> Plan:
     if main is None:
         return Nothing("nobody offers it an address")
     if guise.speaker is Speaker.HTTP:
-        return _http(main)
+        return _http(main, [o for o in offers if o.address is None and o.words == "HTTPClient"])
     if guise.speaker is Speaker.PXE and main.words.startswith("PXEClient"):
         return _of_class(main)
     for proxy in proxies:
@@ -101,15 +101,15 @@ def _is_ipxe(name: str) -> bool:
     return name.rpartition("/")[2].lower() in LOOPING
 
 
-def _http(main: Offer) -> Plan:
-    """UEFI HTTP boot takes answers of its own class, with a URL in them."""
-    found = file_of(main.packet, main.server)
-    if main.words != "HTTPClient":
+def _http(main: Offer, proxies: Sequence[Offer]) -> Plan:
+    """UEFI HTTP boot takes answers of its own class, a proxy's too, with a URL in them."""
+    answers = [main] if main.words == "HTTPClient" else list(proxies)
+    if not answers:
         said = f"class {main.words!r}" if main.words else "no class"
         return Nothing(f"{main.server} answers with {said}: HTTP boot takes HTTPClient (option 60) only")
-    if found is None or "://" not in found.name:
-        return Nothing(f"{main.server} names no URL to boot from")
-    return found
+    urls = (file_of(answer.packet, answer.server) for answer in answers)
+    found = next((url for url in urls if url and "://" in url.name), None)
+    return found or Nothing(f"{answers[0].server} names no URL to boot from")
 
 
 def _of_class(main: Offer) -> Plan:

@@ -7,7 +7,7 @@ address that we offered (50), and what the other server gave is on our books. Th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.machine import Arch, Client, Mac, Speaker
 from netboot.shadow.compare import NOTHING, Difference, Side, Verdict, differences, side, verdict
 from netboot.shadow.exchange import Answer, Exchange, Turn
+
+US = IPv4Address("192.0.2.1")
+"""Stands for an address of ours that only the appliance's own host knows (RFC 5737)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,13 @@ async def _turn(
     said = ((a.server, a.kind.name if a.kind else "?", _address(a.packet.yiaddr)) for a in turn.answers)
     answers = tuple(dict.fromkeys(said))
     silent = there.packet is None and there.address is None
-    found = () if silent else tuple(differences(there, here, network))
+    found = () if silent else tuple(map(_named, differences(there, here, network)))
     return Compared(turn.kind, turn.tries, answers, there, here, ours.reason, found)
+
+
+def _named(difference: Difference) -> Difference:
+    """Our address by a name, where it is not known here."""
+    return replace(difference, ours=difference.ours.replace(str(US), "OUR-ADDRESS"))
 
 
 def as_ours(turn: Turn, address: IPv4Address | None, offered: IPv4Address | None) -> bytes:

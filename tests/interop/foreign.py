@@ -1,4 +1,4 @@
-"""Other people's DHCP servers on the lab's bridge: dnsmasq and Kea, with files for every firmware."""
+"""Other people's DHCP servers on the lab's bridge: dnsmasq, Kea and ISC's, with files for firmware."""
 
 from __future__ import annotations
 
@@ -130,3 +130,31 @@ def kea(lab: Lab, folder: Path) -> Iterator[None]:
         wait_until("Kea has started", lambda: "DHCP4_STARTED" in log.read_text(), 30)
         wait_until("TFTP listens", lambda: listens(lab, "u", 69), 20)
         yield
+
+
+ISC = f"""
+authoritative;
+default-lease-time 3600;
+option arch code 93 = unsigned integer 16;
+class "ipxe" {{ match if option user-class = "iPXE"; filename "{WEB}/boot.ipxe"; }}
+subnet 10.77.0.0 netmask 255.255.255.0 {{ range {FIRST} {LAST}; option routers 10.77.0.254; }}
+host m1 {{ hardware ethernet {NODE}; fixed-address {NODE_ADDRESS}; option host-name "m1"; }}
+"""
+
+
+@contextmanager
+def dhcpd(lab: Lab, folder: Path) -> Iterator[None]:
+    """ISC's server, which MAAS runs."""
+    (folder / "dhcpd.conf").write_text(ISC)
+    (folder / "dhcpd.leases").touch()
+    files = ["-cf", "dhcpd.conf", "-lf", "dhcpd.leases", "-pf", "dhcpd.pid"]
+    words = [str(folder / word) if "." in word else word for word in files]
+    log = folder / "dhcpd.log"
+    with running(lab, ["dhcpd", "-4", "-f", "-d", *words, BRIDGE], log):
+        wait_until("ISC's server has started", lambda: "Server starting service" in log.read_text(), 20)
+        yield
+
+
+SERVERS = {"dnsmasq": dnsmasq, "kea": kea, "dhcpd": dhcpd}
+PROGRAMS = {"dnsmasq": ("dnsmasq",), "kea": ("kea-dhcp4", "dnsmasq"), "dhcpd": ("dhcpd",)}
+"""The servers by name, and what each needs installed."""

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from tests.interop.foreign import (
     LAST,
     NODE,
     NODE_ADDRESS,
+    PROGRAMS,
+    SERVERS,
     boot_files,
-    dnsmasq,
-    kea,
     listens,
     running,
     web,
@@ -88,10 +88,10 @@ def test_every_client_boots_from_a_foreign_server(
     server: str, lab: Lab, folder: Path, host: Stranger
 ) -> None:
     """Address, boot program, URL and script of each kind of firmware, all loaded; the address is its own."""
-    need(server if server == "dnsmasq" else "kea-dhcp4", "dnsmasq")
+    need(*PROGRAMS[server])
     with ExitStack() as stack:
         stack.enter_context(web(lab, folder / "boot"))
-        stack.enter_context((dnsmasq if server == "dnsmasq" else kea)(lab, folder))
+        stack.enter_context(SERVERS[server](lab, folder))
         found = verdicts(host, "--interface", "eth0", "--mac", NODE)
         assert {name: c["boots"] for name, c in found.items()} == dict.fromkeys(ALL, True), shown(found)
         for client in found.values():
@@ -153,40 +153,53 @@ def test_every_client_boots_from_ours_and_a_probe_takes_no_lease(
         assert leases(appliance) == {NODE_ADDRESS}
 
 
-def test_a_proxy_beside_another_server_completes_its_offer(lab: Lab, folder: Path, host: Stranger) -> None:
-    """dnsmasq gives the address and no file, dnsmasq's proxy sends firmware to port 4011 for one."""
+@contextmanager
+def giving_addresses(lab: Lab, folder: Path) -> Iterator[str]:
+    """dnsmasq on a host of its own that gives addresses and nothing to boot; its address."""
+    words = ["port=0", "interface=eth0", "bind-interfaces", "no-ping", f"dhcp-range={FIRST},{LAST},1h",
+             "user=root", "group=root", f"dhcp-leasefile={folder / 'plain.leases'}"]  # fmt: skip
+    with Stranger(lab, "dhcp", "52:54:00:77:bb:01", folder) as host:
+        host.run("ip", "addr", "add", "10.77.0.5/24", "dev", "eth0")
+        command = ["ip", "netns", "exec", host.name, "dnsmasq", "-k", "-C", "/dev/null"]
+        command += [f"--{word}" for word in words]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                wait_until("it listens", lambda: b":67 " in host.run("ss", "-Hlnu").stdout, 20)
+                yield "10.77.0.5"
+            finally:
+                process.terminate()
+
+
+def test_a_foreign_proxy_beside_another_server_completes_its_offer(
+    lab: Lab, folder: Path, host: Stranger
+) -> None:
+    """One dnsmasq gives the address and no file, another one sends firmware to port 4011 for one."""
     need("dnsmasq")
     words = ["port=0", f"interface={BRIDGE}", "bind-interfaces", "no-ping", "dhcp-range=10.77.0.0,proxy",
              "pxe-service=X86-64_EFI,boot,snponly.efi", "enable-tftp", f"tftp-root={folder / 'boot'}",
              "user=root", "group=root", f"dhcp-leasefile={folder / 'proxy.leases'}"]  # fmt: skip
     command = ["dnsmasq", "-k", "-C", "/dev/null", *(f"--{word}" for word in words)]
-    with Stranger(lab, "dhcp", "52:54:00:77:bb:01", folder) as other:
-        other.run("ip", "addr", "add", "10.77.0.5/24", "dev", "eth0")
-        plain = ["port=0", "interface=eth0", "bind-interfaces", "no-ping",
-                 f"dhcp-range={FIRST},{LAST},1h",
-                 "user=root", "group=root", f"dhcp-leasefile={folder / 'plain.leases'}"]  # fmt: skip
-        addresses = [
-            "ip",
-            "netns",
-            "exec",
-            other.name,
-            "dnsmasq",
-            "-k",
-            "-C",
-            "/dev/null",
-            *(f"--{w}" for w in plain),
-        ]
-        with subprocess.Popen(addresses, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as giving:
-            try:
-                with running(lab, command, folder / "proxy.log"):
-                    wait_until("the proxy listens", lambda: listens(lab, "u", 4011), 20)
-                    found = verdicts(host, "--interface", "eth0", "--as", "uefi")["uefi"]
-            finally:
-                giving.terminate()
+    with giving_addresses(lab, folder) as other, running(lab, command, folder / "proxy.log"):
+        wait_until("the proxy listens", lambda: listens(lab, "u", 4011), 20)
+        found = verdicts(host, "--interface", "eth0", "--as", "uefi")["uefi"]
     assert found["boots"], shown(found)
     said = {s["step"]: s["text"] for s in found["steps"]}
     assert f"{ADDRESS}:4011 names" in said["boot server"] and "snponly.efi" in said["program"], shown(found)
-    assert {s["text"].split()[0] for s in found["steps"] if s["step"] == "offer"} == {ADDRESS, "10.77.0.5"}
+    assert {s["text"].split()[0] for s in found["steps"] if s["step"] == "offer"} == {ADDRESS, other}
+
+
+def test_our_own_proxy_beside_another_server_boots_every_firmware(
+    lab: Lab, folder: Path, host: Stranger
+) -> None:
+    """Addresses from dnsmasq, everything to boot from us."""
+    need("dnsmasq")
+    config = own_file(folder, mode="proxy", range=[])
+    with giving_addresses(lab, folder) as other, Appliance(lab, [config], folder, folder / "data"):
+        found = verdicts(host, "--interface", "eth0", "--mac", NODE)
+    assert {n: c["boots"] for n, c in found.items()} == dict.fromkeys(ALL, True), shown(found)
+    for name, client in found.items():
+        servers = {s["text"].split()[0] for s in client["steps"] if s["step"] == "offer"}
+        assert servers == ({other} if name == "system" else {other, ADDRESS}), shown(found)
 
 
 def test_silence_is_told_with_its_reason_and_status_one(host: Stranger) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from netboot.cli import main
-from tests.interop.foreign import NODE, NODE_ADDRESS, boot_files, dnsmasq, kea, running
+from tests.interop.foreign import NODE, NODE_ADDRESS, PROGRAMS, SERVERS, boot_files, dnsmasq, running
 from tests.interop.stranger import IPXE, Stranger
 from tests.interop.test_dhcp_clients import need
 from tests.lab.appliance import environment
@@ -103,15 +103,15 @@ def _status(pid: int) -> str:
     return Path(f"/proc/{pid}/status").read_text()
 
 
-@pytest.mark.parametrize("server", ["dnsmasq", "kea"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_it_shows_the_difference_beside_a_real_server_and_proposes_nodes(
     server: str, lab: Lab, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """udhcpc and dhclient take leases from the other server while we look on; the proposal passes `check`."""
-    need("dnsmasq", "dhclient", *(["kea-dhcp4"] if server == "kea" else []))
+    need("dhclient", *PROGRAMS[server])
     found = folder / "found.yaml"
     with (
-        (dnsmasq if server == "dnsmasq" else kea)(lab, folder),
+        SERVERS[server](lab, folder),
         observing(lab, folder, "--propose", str(found)) as observer,
         Stranger(lab, "m1", NODE, tmp_path) as node,
         Stranger(lab, "guest", GUEST, tmp_path) as guest,
@@ -207,12 +207,15 @@ def test_nothing_ever_leaves(lab: Lab, folder: Path, tmp_path: Path) -> None:
     assert not listening and "Uid:\t0" not in status
 
 
-def test_a_capture_of_a_real_exchange_says_the_same(lab: Lab, folder: Path, tmp_path: Path) -> None:
-    """tcpdump records dnsmasq and a client in pcap; `explain --pcap` finds what `serve --observe` finds."""
-    need("dnsmasq", "tcpdump")
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_capture_of_a_real_exchange_says_the_same(
+    server: str, lab: Lab, folder: Path, tmp_path: Path
+) -> None:
+    """tcpdump records another server and a client; `explain --pcap` finds what `serve --observe` finds."""
+    need("tcpdump", *PROGRAMS[server])
     capture = folder / "talk.pcap"
     command = ["tcpdump", "-i", "any", "-U", "-w", str(capture), "udp"]
-    with dnsmasq(lab, folder), Stranger(lab, "m1", NODE, tmp_path) as node:
+    with SERVERS[server](lab, folder), Stranger(lab, "m1", NODE, tmp_path) as node:
         with running(lab, command, folder / "tcpdump.log"):
             wait_until("tcpdump listens", lambda: capture.exists() and capture.stat().st_size, 20)
             assert node.lease(*IPXE) == NODE_ADDRESS
@@ -223,4 +226,4 @@ def test_a_capture_of_a_real_exchange_says_the_same(lab: Lab, folder: Path, tmp_
     found = [line for line in lines if line.get("mac") == NODE]
     assert found and {line["name"] for line in found} == {"m1"}
     assert {line["turns"][-1]["theirs"]["address"] for line in found} == {NODE_ADDRESS}
-    assert lines[-1]["summary"]["servers"]
+    assert list(lines[-1]["summary"]["servers"]) == [ADDRESS]

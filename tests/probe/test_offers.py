@@ -13,6 +13,7 @@ from tests.dhcp.world import discover
 from tests.shadow.talk import NODE, answer
 
 SERVER, PROXY = "10.77.0.1", "10.77.0.3"
+HTTP = {60: b"HTTPClient"}
 LOAD_AT_ONCE = bytes.fromhex("060108ff")
 
 
