@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -15,7 +16,15 @@ from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
 from netboot.model.machine import Client, Mac
 
 KEPT_MACHINES = 50_000
-"""Profiles that are kept; all are made anew where strangers make more."""
+"""Profiles that are kept of declared machines; all are made anew where there are more."""
+
+KEPT_STRANGERS = 2048
+"""The same for machines that nobody declared: a flood invents them, and what lives long costs the collector
+of garbage a pause in which nobody is answered."""
+
+
+_Key = tuple[Mac, *tuple[object, ...]]
+"""The card, and everything else that a profile depends on."""
 
 
 class Interface(Protocol):
@@ -48,11 +57,15 @@ class Site:
         self._provided = provided
         self._skipped = skipped
         self._pools: dict[str, Addresses] = {}
-        self._profiles: dict[tuple[object, ...], Profile | NoMatch] = {}
+        self._profiles: dict[_Key, Profile] = {}
+        self._strangers: dict[_Key, Profile | NoMatch] = {}
         self._groups: dict[tuple[int, IPv4Address, IPv4Address], Group] = {}
         self._kept: list[Assignment] = []  # whose options are keys of `_groups` by identity
         self.further = inventory.known_further
         """Whether some node is known by more than its MACs."""
+        links = Counter(network.interface for network in inventory.networks.values())
+        self._shared = frozenset(link for link, count in links.items() if link and count > 1)
+        """Interfaces with several networks: the address that a client asks for tells which it means."""
         self.first: dict[Mac, tuple[Place, int]] = {}
         """Where each card was heard first, with the transaction id of that message."""
         self.moved: set[Mac] = set()
@@ -83,16 +96,28 @@ class Site:
         get = packet.options.get
         routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
         said = (client.uuid, client.client_id, held_as) if self.further else None
-        key = (client.mac, port.name, packet.giaddr, routed, get(82), get(118), said)
-        found = self._profiles.get(key)
+        wish = get(50) if self._shared and port.name in self._shared else None
+        key = (client.mac, port.name, packet.giaddr, routed, get(82), get(118), said, wish)
+        found = self._profiles.get(key) or self._strangers.get(key)
         if found is None:
-            if len(self._profiles) >= KEPT_MACHINES:
-                self._profiles.clear()
-                self.first.clear()
-            found = self._profiles[key] = self._made(client, port, routed, held_as)
+            found = self._made(client, port, routed, held_as, packet.u32(50) if wish else None)
+            self._keep(key, found)
             if isinstance(found, Profile) and not routed:
                 self._note(client.mac, Place(port.name, packet.giaddr, found.network.name), packet.xid)
         return found
+
+    def _keep(self, key: _Key, found: Profile | NoMatch) -> None:
+        if isinstance(found, Profile) and found.assignment.node is not None:
+            if len(self._profiles) >= KEPT_MACHINES:
+                self._profiles.clear()
+                self.first.clear()
+            self._profiles[key] = found
+            return
+        if len(self._strangers) >= KEPT_STRANGERS:
+            for mac, *_ in self._strangers:
+                self.first.pop(mac, None)
+            self._strangers.clear()
+        self._strangers[key] = found
 
     def _note(self, mac: Mac, place: Place, xid: int) -> None:
         if self.first.setdefault(mac, (place, xid))[0] != place:
@@ -100,8 +125,11 @@ class Site:
                 self.moved.clear()
             self.moved.add(mac)
 
-    def _made(self, client: Client, port: Interface, routed: int, held_as: str) -> Profile | NoMatch:
-        found = self.inventory.match(client, self._networks(client, routed, port.name), held_as=held_as)
+    def _made(
+        self, client: Client, port: Interface, routed: int, held_as: str, wish: int | None
+    ) -> Profile | NoMatch:
+        networks = self._networks(client, routed, port.name, wish)
+        found = self.inventory.match(client, networks, held_as=held_as)
         if isinstance(found, NoMatch):
             return found
         server = _server_address(found.network, port.addresses)
@@ -126,12 +154,17 @@ class Site:
                 self._kept.append(found)
         return group
 
-    def _networks(self, client: Client, routed: int, interface: str) -> tuple[Network, ...]:
-        """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar."""
+    def _networks(self, client: Client, routed: int, interface: str, wish: int | None) -> tuple[Network, ...]:
+        """Where a packet may belong to; a renewal may come routed, without its relay agent, from afar.
+
+        Of several networks on the link that one comes first whose address is asked for (`wish`).
+        """
         inventory, subnet = self.inventory, client.subnet
         if client.giaddr is not None:
             return inventory.network_of(interface=None, giaddr=client.giaddr, link=client.link, subnet=subnet)
         here = inventory.network_of(interface=interface, giaddr=None, subnet=subnet)
+        if wish is not None:
+            here = tuple(sorted(here, key=lambda network: IPv4Address(wish) not in network.subnet))
         if not routed:
             return here
         there = inventory.network_of(interface=None, giaddr=IPv4Address(routed))
