@@ -263,7 +263,8 @@ _RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWNEIGH, _RTM_GETNEIGH = 20, 22, 28, 30
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _IFA_ADDRESS, _IFA_LOCAL, _NDA_DST, _NDA_LLADDR = 1, 2, 1, 2
-_NUD_CONFIRMED = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+_SIOCGARP, _ATF_COM = 0x8954, 0x02
+_ARPREQ = struct.Struct("=H2x4s8x16si16x16s")
 _MESSAGE = struct.Struct("=IHHII")
 _IFADDRMSG = struct.Struct("=BBBBI")
 _NDMSG = struct.Struct("=BBHiHBB")
@@ -285,18 +286,15 @@ def addresses(index: int) -> tuple[IPv4Address, ...]:
 
 
 def neighbour(interface: str, address: IPv4Address) -> Mac | None:
-    """The card that the kernel knows for an on-link address; None where it knows none."""
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError:
-        return None
-    body = _NDMSG.pack(socket.AF_INET, 0, 0, index, 0, 0, 0) + _ATTRIBUTE.pack(8, _NDA_DST) + address.packed
-    for answer in _netlink(_RTM_GETNEIGH, 0, body, _RTM_NEWNEIGH):
-        _, _, _, where, state, _, _ = _NDMSG.unpack_from(answer)
-        raw = _attributes(answer[_NDMSG.size :]).get(_NDA_LLADDR, b"")
-        if where == index and state & _NUD_CONFIRMED and len(raw) == 6:
-            return Mac.from_bytes(raw)
-    return None
+    """The card that the kernel knows for an on-link address; None where it knows none (arp(7), SIOCGARP)."""
+    request = _ARPREQ.pack(socket.AF_INET, address.packed, b"", 0, interface.encode()[:15])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            answer = fcntl.ioctl(sock, _SIOCGARP, request)
+        except OSError:  # no such interface, or nothing known
+            return None
+    _, _, hardware, flags, _ = _ARPREQ.unpack(answer)
+    return Mac.from_bytes(hardware[2:8]) if flags & _ATF_COM else None
 
 
 def _netlink(request: int, flags: int, body: bytes, wanted: int) -> Iterator[bytes]:

@@ -65,6 +65,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/chaos/test_leases.py::test_fifty_kills_lose_no_acknowledged_lease",
     ),
     Sabotage(
+        "a commit is on the disk, not only on its way: sync now and then",
+        "netboot/store/sqlite.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = NORMAL",
+        "tests/chaos/test_disk.py::test_power_cuts_lose_no_acknowledged_lease",
+    ),
+    Sabotage(
+        "the sync comes before the ACK: answer without one",
+        "netboot/store/sqlite.py",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA synchronous = OFF",
+        "tests/chaos/test_disk.py::test_the_sync_comes_before_the_ack",
+    ),
+    Sabotage(
         "an address in use is not offered: ignore who answers the question",
         "netboot/dhcp/allocation.py",
         "        if answer is None or answer.mac in profile.macs:\n",
@@ -539,6 +553,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "-no-CApath -no-CAstore -verify_return_error -no_check_time",
         "-no-CApath -no-CAstore -no_check_time",
         "tests/images/test_initrd.py::test_a_server_that_is_not_trusted_gets_no_claim",
+    ),
+    Sabotage(
+        "a script that is known goes to whom the link shows: do not look",
+        "netboot/web/scripts.py",
+        "or not session.proved(asker):",
+        "or False:",
+        "tests/web/test_scripts.py::test_a_script_is_forgotten_where_a_fact_has_changed",
     ),
     Sabotage(
         "what is executed later gains no right",

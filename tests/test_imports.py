@@ -47,7 +47,7 @@ WORLD = {
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
     {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
-    {"web.boot", "web.accept", "web.http1"}, {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
+    {"web.boot", "web.accept", "web.scripts", "web.http1"}, {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
 LEAN = ("tftp.server", "web.bulk", "web.https")

@@ -72,6 +72,10 @@ class Site(Protocol):
         """Bytes of body that this request may have."""
         ...
 
+    def known(self, head: Head, client: IPv4Address) -> Response | None:
+        """The answer that this request got before, where it still holds; None where somebody has to look."""
+        ...
+
     async def answer(self, request: Request) -> Response:
         """The answer to a request that is control's own."""
         ...
@@ -106,6 +110,7 @@ class Acceptor:
         self.limits = limits
         self.scratch = memoryview(bytearray(_SCRATCH))
         self._clock = clock
+        self._dated = (-1, "")
         self._peers: dict[str, _Peer] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
@@ -218,10 +223,16 @@ class Acceptor:
             peer = self._peers[client] = _Peer(0, max(1.0, self.limits.requests), self._clock())
         return peer
 
+    def _date(self) -> str:
+        second = int(self._clock())
+        if second != self._dated[0]:
+            self._dated = second, formatdate(second, usegmt=True)
+        return self._dated[1]
+
     def render(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> bytes:
         """A response as bytes. `Date` is there for nodes without a clock of their own."""
         fields = [
-            ("Date", formatdate(self._clock(), usegmt=True)),
+            ("Date", self._date()),
             ("Cache-Control", "no-store"),
             *([("Content-Type", response.content_type)] if response.body else []),
             *response.fields,
@@ -242,10 +253,12 @@ class _Connection(asyncio.BufferedProtocol):
         self._head: Head | None = None
         self._busy = False
         self._ending = False
-        self._deadline: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event = asyncio.Event()
         self._drained.set()
         self._client = ""
+        self._address = IPv4Address(0)
 
     # asyncio's side
 
@@ -256,7 +269,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._client = name[0] if name else ""
         allowed = self._acceptor.arrived(self._client, self)
         try:
-            IPv4Address(self._client)
+            self._address = IPv4Address(self._client)
         except ValueError:
             allowed = False
         if not allowed:
@@ -283,6 +296,9 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._drained.set()
         self._ending = True
         self._transport = None
@@ -303,18 +319,25 @@ class _Connection(asyncio.BufferedProtocol):
             self._advance()
 
     def _advance(self) -> None:
-        """Look whether a whole request is there; if so, answer it or pass it on."""
+        """Look whether whole requests are there; if so, answer them or pass them on."""
+        while self._data and not self._busy and not self._ending and self._advanced():
+            pass
+
+    def _advanced(self) -> bool:
+        """Whether the request in front was taken; False where it is not whole yet, or was refused."""
         try:
             head = self._head or parse_head(self._data)
         except MalformedHead as error:
             self._refuse(error.status, str(error))
-            return
+            return False
         if head is None:
-            return
+            return False
         if self._head is None and not self._admit(head):
-            return
-        if len(self._data) >= head.size + head.length:
-            self._begin(head)
+            return False
+        if len(self._data) < head.size + head.length:
+            return False
+        self._begin(head)
+        return True
 
     def _admit(self, head: Head) -> bool:
         """A new head: rate, body limit, and what a client waits for before it sends its body."""
@@ -332,32 +355,52 @@ class _Connection(asyncio.BufferedProtocol):
         return True
 
     def _begin(self, head: Head) -> None:
+        """Answer at once what is known already; all else becomes a task, which costs as much again."""
         self._busy = True
-        self._clear_deadline()
-        work = self._pass_on() if is_bulk_path(head.path) else self._serve(head)
-        self._acceptor.spawn(work)
+        if is_bulk_path(head.path):
+            self._clear_deadline()
+            self._acceptor.spawn(self._pass_on())
+        elif response := self._known(head):
+            self._write(head, response)
+            if self._drained.is_set():
+                self._next(head.size, head.keep_alive)
+            else:
+                self._acceptor.spawn(self._go_on(head))
+        else:
+            self._clear_deadline()
+            self._acceptor.spawn(self._serve(head))
+
+    def _known(self, head: Head) -> Response | None:
+        if self._relayed is not None:
+            return None
+        return self._acceptor.site.known(head, self._address)
 
     async def _serve(self, head: Head) -> None:
-        end = head.size + head.length
-        body = bytes(self._data[head.size : end])
+        body = bytes(self._data[head.size : head.size + head.length])
         response = await self._guarded(head, body)
-        if self._transport is None:
-            return
+        if self._transport is not None:
+            self._write(head, response)
+            await self._go_on(head)
+
+    def _write(self, head: Head, response: Response) -> None:
+        assert self._transport is not None
         log.debug("%s %s %s: %d", self._client, head.method, shortened(head.path), response.status)
         raw = self._acceptor.render(response, keep_alive=head.keep_alive, head_only=head.method == "HEAD")
         self._set_deadline(self._acceptor.limits.write)
         self._transport.write(raw)
+
+    async def _go_on(self, head: Head) -> None:
+        """Wait until the answer has left; then the next request is looked at."""
         await self._drained.wait()
-        self._next(end, head.keep_alive)
+        self._next(head.size + head.length, head.keep_alive)
+        self._advance()
 
     async def _guarded(self, head: Head, body: bytes) -> Response:
         """The site's answer; whatever goes wrong in it ends this request, not the daemon."""
         assert self._transport is not None
         local = self._relayed[1] if self._relayed else self._transport.get_extra_info("sockname")[0]
         try:
-            request = Request(
-                head, body, IPv4Address(self._client), IPv4Address(local), self._relayed is not None
-            )
+            request = Request(head, body, self._address, IPv4Address(local), self._relayed is not None)
             return await self._acceptor.site.answer(request)
         except Exception:
             log.exception("%s %s failed", head.method, shortened(head.path))
@@ -375,8 +418,6 @@ class _Connection(asyncio.BufferedProtocol):
         self._busy, self._head = False, None
         self._set_deadline(self._acceptor.limits.head if self._data else self._acceptor.limits.idle)
         self._transport.resume_reading()
-        if self._data:
-            self._advance()
 
     async def _pass_on(self) -> None:
         """Hand the socket with all that was read to a worker; answer 503 where none is up."""
@@ -389,7 +430,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         assert self._head is not None
         method, path = self._head.method, self._head.path
-        if wait := self._acceptor.site.admit(method, path, IPv4Address(self._client), boot_id):
+        if wait := self._acceptor.site.admit(method, path, self._address, boot_id):
             later = (("Retry-After", str(wait.seconds)),)
             self._end_with(Response(503, f"{wait}\n".encode(), fields=later))
             return
@@ -402,7 +443,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     async def _boot_id(self) -> str | None:
         try:
-            return await self._acceptor.site.boot_at(IPv4Address(self._client))
+            return await self._acceptor.site.boot_at(self._address)
         except Exception:
             log.exception("the boot of %s could not be found", self._client)
             return None
@@ -432,13 +473,24 @@ class _Connection(asyncio.BufferedProtocol):
         self._set_deadline(_LINGER_SECONDS)
 
     def _set_deadline(self, seconds: float) -> None:
-        self._clear_deadline()
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self._too_late)
+        """Abort in `seconds`. A timer that runs out too early is set anew: cheaper than one per change."""
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._look_at_deadline)
 
     def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._due = math.inf
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        if asyncio.get_running_loop().time() >= self._due:
+            self._too_late()
+        elif self._due != math.inf:
+            self._timer = asyncio.get_running_loop().call_at(self._due, self._look_at_deadline)
 
     def _too_late(self) -> None:
         if not self._ending and self._data:

@@ -48,6 +48,7 @@ from netboot.proc import BulkPool, Place, Progress
 from netboot.store import Store
 from netboot.web.accept import Acceptor, Limits, Request, Response
 from netboot.web.http1 import Head
+from netboot.web.scripts import KnownScripts
 
 _KEYED = re.compile(r"/boot/([0-9a-f]{32})/(seed\.cpio|claim)")
 _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~-]{16,512})")
@@ -113,6 +114,9 @@ class BootHttp:
         self._joins = joins
         self._secret = secret
         self._askers = Askers(inventory=inventory, store=store, neighbour=neighbour, clock=clock)
+        self._scripts = KnownScripts(
+            inventory=inventory, catalog=catalog, boots=boots, askers=self._askers, clock=clock
+        )
         self._clock = clock
         self._boot_port = boot_port
         self._rng = rng or random.Random()
@@ -121,6 +125,16 @@ class BootHttp:
         self._assigned: OrderedDict[str, Assignment] = OrderedDict()  # a claimed boot keeps it over a reload
         self._log_lines: OrderedDict[str, int] = OrderedDict()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
+            "/boot.ipxe": ("GET", self._boot_script),
+            "/boot.ipxe.0": ("GET", self._boot_script),  # dnsmasq's pxe-service appends a layer
+            "/programs/autoexec.ipxe": ("GET", self._autoexec),
+            "/ipxe": ("GET", self._script),
+            "/boot/claim": ("POST", lambda r: self._claim(r, None)),
+            "/boot/config": ("GET", self._config),
+            "/boot/report": ("POST", self._report),
+            "/boot/log": ("POST", self._log),
+        }
         self._acceptor = Acceptor(self, bulk=bulk, journal=journal, clock=clock, limits=limits or Limits())
 
     # life
@@ -195,6 +209,13 @@ class BootHttp:
                 self._boots.step(boot.id, step, detail=str(wait) if wait else "its turn to download came")
         return wait
 
+    def known(self, head: Head, client: IPv4Address) -> Response | None:
+        """The script of a machine that asked for it before, while nothing that it says has changed."""
+        if head.path != "/ipxe" or head.method != "GET":
+            return None
+        text = self._scripts.find(client, head.raw_target)
+        return _script(text) if text is not None else None
+
     async def answer(self, request: Request) -> Response:
         """Answer one request; refusals are counted and told to the journal, not to the machine."""
         source = str(request.client)
@@ -213,23 +234,13 @@ class BootHttp:
 
     async def _route(self, request: Request) -> Response:
         path, method = request.head.path, request.head.method
+        if route := self._routes.get(path):
+            return await _only(route[0], request, route[1])
         if keyed := _KEYED.fullmatch(path):
             key, what = keyed.groups()
             if what == "claim":
                 return await _only("POST", request, lambda r: self._claim(r, key))
             return await _only("GET", request, lambda r: self._seed(r, key))
-        routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
-            "/boot.ipxe": ("GET", self._boot_script),
-            "/boot.ipxe.0": ("GET", self._boot_script),  # dnsmasq's pxe-service appends a layer
-            "/programs/autoexec.ipxe": ("GET", self._autoexec),
-            "/ipxe": ("GET", self._script),
-            "/boot/claim": ("POST", lambda r: self._claim(r, None)),
-            "/boot/config": ("GET", self._config),
-            "/boot/report": ("POST", self._report),
-            "/boot/log": ("POST", self._log),
-        }
-        if route := routes.get(path):
-            return await _only(route[0], request, route[1])
         if method not in ("GET", "HEAD", "POST"):
             return Response(501, b"only GET, HEAD and POST are understood\n")
         self._journal.counters["http_not_found"] += 1
@@ -284,7 +295,10 @@ class BootHttp:
         self._planned(boot, decision, lease)
         key = boot_key(self._secret, boot.id)
         plain = self._plain_base(request)
-        return ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address, plain=plain)
+        text = ipxe.machine_script(decision, base=base, key=key, mac=mac, address=lease.address, plain=plain)
+        if self._storm is None and not request.secure:
+            self._scripts.keep(request.client, request.head.raw_target, lease, boot.id, decision, text)
+        return text
 
     def _script_for_stranger(self, claims: Client, client: IPv4Address, base: str) -> str:
         """Asked from another address than the leased one: no seed, no boot touched, an explanation."""

@@ -30,6 +30,7 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _ABSOLUTE = re.compile(r"(?i:https?)://[^/?]+")
 _DIGITS = re.compile(r"[0-9]{1,15}")
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9._-]+)+/?")  # what most paths are: nothing to undo
 _ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _RANGE = re.compile(r"[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*")
 _ONCE = frozenset({"authorization", "content-length", "content-type", "host", "range", "transfer-encoding"})
@@ -181,6 +182,8 @@ def _split_target(target: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _path(raw: str) -> str:
+    if _PLAIN.fullmatch(raw):
+        return raw
     encoded = raw.encode("ascii")
     if _ESCAPES.search(encoded):
         raise MalformedHead("a % in the path is followed by no two hex digits")
@@ -202,7 +205,7 @@ def _query(raw: str) -> dict[str, str]:
 
 
 def _unescape(text: str) -> str:
-    return unquote_to_bytes(text).decode("utf-8", "replace")
+    return unquote_to_bytes(text).decode("utf-8", "replace") if "%" in text else text
 
 
 def parse_range(text: str | None, size: int) -> tuple[int, int] | Unsatisfiable | None:
