@@ -8,8 +8,8 @@ is believed at its new place once it has been silent at the old one for `AT_ONCE
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import NamedTuple
 
 from netboot.model.machine import Mac
 
@@ -23,12 +23,14 @@ _KEPT = 4096
 _PLACES = 8
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where a packet was heard."""
 
     interface: str
     giaddr: int
-    network: str
+    network: str = field(compare=False)
+    """The network that it was taken for; an interface may have several."""
 
     def __str__(self) -> str:
         relay = f" through {IPv4Address(self.giaddr)}" if self.giaddr else ""

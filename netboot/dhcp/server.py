@@ -400,13 +400,17 @@ class DhcpServer:
             if client.mac not in profile.macs:
                 raise
             return profile
+        alone = without_claims(client)
+        if profile.assignment.known_by == "lease" and (lease is None or lease.mac != client.mac):
+            return self._present_site().profile(
+                packet, kind, alone, port
+            )  # it went to another, or was let go
         if lease is None or not is_second(client.mac, profile, lease, self._boots.of_node(node), now):
             return profile
         self._journal.refused(
             "dhcp_identity_twice", said_twice(client.mac, profile, lease), source=client.mac
         )
         if client.mac not in profile.macs:
-            alone = without_claims(client)
             return self._present_site().profile(packet, kind, alone, port)
         if profile.network.mode == "server":
             facts = Facts(lease.address, None, lease, True, None, self._present_site().ours)

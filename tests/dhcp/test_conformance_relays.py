@@ -19,7 +19,7 @@ from tests.dhcp.rfc import (
     selecting,
     site,
 )
-from tests.dhcp.world import SERVER, STRANGER, inventory, network
+from tests.dhcp.world import OTHER_STRANGER, SERVER, STRANGER, inventory, network
 
 # RFC 3046, 3527, 5107, 3011: relay agents
 
@@ -165,6 +165,20 @@ async def test_subnet_selection_chooses_among_the_networks_of_the_link(
     offer = await two_on_one_link().answer(request(STRANGER, "discover", ("subnet-selection", subnet)))
     assert offer.address("yiaddr").startswith(inside)
     assert (offer.option(118) == IPv4Address(subnet).packed) is echoed
+
+
+async def test_a_reboot_finds_its_network_among_several_on_a_link() -> None:
+    """By the address that it asks for; a wish of elsewhere changes nothing."""
+    world = two_on_one_link()
+    second = ("subnet-selection", "10.78.0.0")
+    own = (await world.lease(STRANGER, second)).address("yiaddr")
+    assert own.startswith("10.78.0.")
+    ack = await world.answer(request(STRANGER, "request", ("requested_addr", own)))
+    assert (ack.kind, ack.address("yiaddr")) == (ACK, own)
+    wish = await world.answer(request(STRANGER, "discover", ("requested_addr", own)))
+    assert wish.address("yiaddr") == own
+    other = await world.answer(request(OTHER_STRANGER, "discover", ("requested_addr", "10.99.0.120")))
+    assert other.address("yiaddr").startswith("10.77.0.")
 
 
 async def test_a_declared_machine_finds_its_network_among_several_on_a_link() -> None:

@@ -275,6 +275,18 @@ async def test_when_the_first_is_gone_the_next_card_is_the_node() -> None:
     assert stranger.options[12] == b"node-525400770099", "the node's lease is with another card now"
 
 
+async def test_a_card_whose_lease_was_let_go_is_nobodys_until_it_says_who_it_is() -> None:
+    """An operator released it by force: the memory of the card goes with the lease."""
+    world = by_uuid()
+    await world.get_address(NEW_CARD, options=FIRMWARE)
+    (lease,) = await world.store.leases()
+    world.store.by_holder.clear()
+    world.store.by_address.clear()
+    ack = await world.get_address(NEW_CARD, options=SYSTEM)
+    assert ack.options[12] == b"node-525400770099" and ack.yiaddr != int(lease.address)
+    assert (await world.get_address(CLONE, options=FIRMWARE)).options[12] == b"m1"
+
+
 async def test_the_listed_cards_of_a_node_never_wait_for_one_another() -> None:
     """They are one machine."""
     world = by_uuid()
