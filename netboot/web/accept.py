@@ -28,6 +28,8 @@ log = logging.getLogger("netboot.boot_http")
 _SCRATCH = 32 * 1024
 _MAX_PEERS = 8192
 _LINGER_SECONDS = 2.0
+_WAITS_FOR_WORKER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
+"""Seconds between tries to find a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,12 +436,22 @@ class _Connection(asyncio.BufferedProtocol):
             later = (("Retry-After", str(wait.seconds)),)
             self._end_with(Response(503, f"{wait}\n".encode(), fields=later))
             return
-        fd = self._transport.get_extra_info("socket").fileno()
-        if self._acceptor.bulk.hand_over(fd, bytes(self._data), boot_id=boot_id, client=self._client):
+        if await self._handed_over(boot_id):
             self.abort()
         else:
             busy = b"no process is up to send this, ask again\n"
             self._end_with(Response(503, busy, fields=(("Retry-After", "2"),)))
+
+    async def _handed_over(self, boot_id: str | None) -> bool:
+        """Give the socket to a worker; right after a start none is up yet, and firmware asks only once."""
+        for pause in _WAITS_FOR_WORKER:
+            if self._transport is None:
+                return True  # the client did not wait
+            fd = self._transport.get_extra_info("socket").fileno()
+            if self._acceptor.bulk.hand_over(fd, bytes(self._data), boot_id=boot_id, client=self._client):
+                return True
+            await asyncio.sleep(pause)
+        return False
 
     async def _boot_id(self) -> str | None:
         try:
