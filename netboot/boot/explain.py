@@ -119,6 +119,7 @@ def _machine(assignment: Assignment, catalog: Images, mac: Mac, asks: _Asks) -> 
     lines = [
         f"{mac} is {assignment.name}: {assignment.reason}",
         *_row("belongs to", _belongs(assignment)),
+        *_known(assignment),
         *_door(assignment.network, asks),
         *(_beside_another(assignment) if assignment.network.proxy else _dhcp(assignment)),
         *_programs(assignment, server, asks),
@@ -133,6 +134,20 @@ def _belongs(assignment: Assignment) -> str:
     tags = dict.fromkeys((*assignment.cluster.tags, *assignment.pool.tags, *node_tags))
     names = f"; tags all, {', '.join(tags)}" if tags else "; tags all"
     return f"cluster {assignment.cluster.name}, network {assignment.network.name}{names}"
+
+
+def _known(assignment: Assignment) -> Iterator[str]:
+    """What else identifies the node, beside this card."""
+    node = assignment.node
+    if node is None or not (node.known_further or len(node.macs) > 1):
+        return
+    raw = {"client identifier": node.client_id, "circuit id": node.circuit_id, "remote id": node.remote_id}
+    said = {"UUID": node.uuid} | {word: value and f"hex:{value.hex()}" for word, value in raw.items()}
+    words = [f"MAC {', '.join(node.macs)}", *(f"{word} {value}" for word, value in said.items() if value)]
+    relays = assignment.network.relays
+    if node.circuit_id or node.remote_id:
+        words.append(f"through {', '.join(map(str, relays)) or 'no relay agent: the network lists none'}")
+    yield from _row("known by", "; ".join(words))
 
 
 def _door(network: Network, asks: _Asks) -> Iterator[str]:

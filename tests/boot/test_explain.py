@@ -131,3 +131,13 @@ def test_beside_another_dhcp_server_no_address_is_promised(images_dir: Path) -> 
     shown = "\n".join(explain(beside, Catalog(images_dir), MAC, boot_port=80))
     assert "the network's own DHCP server's affair (mode proxy); expected is" in shown
     assert "host-name" not in shown and "undionly.kpxe" in shown
+
+
+def test_what_a_node_is_known_by_is_told(images_dir: Path) -> None:
+    """Its other cards and further identities, and whose option 82 counts."""
+    found = inventory()
+    assert "known by" not in text(images_dir)
+    node = replace(found.nodes[0], uuid="4c4c4544-0042-3510-8054-b4c04f564232", circuit_id=b"ge1")
+    shown = "\n".join(explain(replace(found, nodes=(node,)), Catalog(images_dir), MAC, boot_port=80))
+    assert f"MAC {MAC}; UUID 4c4c4544-0042-3510-8054-b4c04f564232; circuit id hex:676531" in shown
+    assert "the network lists none" in shown
