@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.chaos.acks import Capture
+from tests.chaos.disk import Disk
 from tests.chaos.ledger import Ledger, Row
 from tests.lab.appliance import Appliance
 from tests.lab.namespace import BRIDGE, Lab, die_with_parent, run, wait_until
@@ -90,14 +91,18 @@ class Result:
 class Daemon(Appliance):
     """`netboot serve`, or a module that runs it with a fault."""
 
-    def __init__(self, module: str, *arguments: Any) -> None:
+    def __init__(self, module: str, disk: Disk | None, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._module = module
+        self._disk = disk
 
     @property
     def command(self) -> list[str]:
         """What is started in the namespace."""
         return [sys.executable, "-m", self._module, "serve", *self.config_arguments]
+
+    def _environment(self) -> dict[str, str]:
+        return {**super()._environment(), **(self._disk.environment if self._disk else {})}
 
     def die(self, pids: list[int]) -> None:
         """SIGKILL to control, then at once to the rest of `pids`."""
@@ -109,14 +114,18 @@ class Daemon(Appliance):
         self._process.wait(20)
         self._process = None
         # a service manager waits for the whole control group, too
-        wait_until("the helpers of the dead daemon have ended", lambda: not self._left(), 20, every=0.01)
+        wait_until("the helpers of the dead daemon have ended", lambda: not self.family(), 20, every=0.01)
+        if self._disk:
+            self._disk.power_cut(self.data_dir)
+
+    def forget(self) -> None:
+        """Its data_dir is gone."""
+        if self._disk:
+            self._disk.forget()
 
     def family(self) -> list[int]:
         """All of its processes but control."""
         return [pid for kind in ("forker", "bulk", "tftp") for pid in self.helpers(kind)]
-
-    def _left(self) -> list[int]:
-        return self.family()
 
 
 class Crowds:
@@ -228,12 +237,12 @@ def declared(number: int) -> IPv4Address:
 class Epoch:
     """One data_dir: a daemon that is killed and started on it again and again."""
 
-    def __init__(self, crowds: Crowds, directory: Path, number: int, module: str) -> None:
+    def __init__(self, crowds: Crowds, directory: Path, number: int, module: str, disk: Disk | None) -> None:
         self.crowds = crowds
         self._rounds = 0
         self.data_dir = directory / f"data-{number}"
         path = write_yaml(directory / "netboot.yaml", config(directory, self.data_dir))
-        self.daemon = Daemon(module, crowds.lab, [path], directory, self.data_dir)
+        self.daemon = Daemon(module, disk, crowds.lab, [path], directory, self.data_dir)
         self.ledger = Ledger()
 
     def round(self, kill: Kill) -> float:
@@ -285,17 +294,30 @@ def rows(shown: Iterable[dict[str, Any]]) -> Iterator[Row]:
 
 
 def chaos(
-    times: int, seed: int, *, module: str = "netboot", stop: bool = False, tick: Callable[[], object]
+    times: int,
+    seed: int,
+    *,
+    module: str = "netboot",
+    power: bool = False,
+    stop: bool = False,
+    tick: Callable[[], object] = lambda: None,
 ) -> Result:
-    """The whole run. `stop`: end with the first round that lost something. `tick` is called for each kill."""
+    """The whole run.
+
+    `power`: each kill is a power cut, too: what was not synced is lost. `stop`: end with the first round that
+    lost something. `tick` is called for each kill.
+    """
     result = Result()
     kills = planned(times, seed)
+    if power:
+        kills = [replace(kill, whole=True) for kill in kills]
     with scratch() as directory, Lab() as lab:
         lab.ip(f"addr add {SERVER}/{PREFIX} dev {BRIDGE}")
         (directory / "images").mkdir()
+        disk = Disk(directory / "disk") if power else None
         with Crowds(lab, directory) as crowds:
             for first in range(0, times, EPOCH):
-                epoch = Epoch(crowds, directory, first // EPOCH, module)
+                epoch = Epoch(crowds, directory, first // EPOCH, module, disk)
                 _live(epoch, kills[first : first + EPOCH], result, stop, tick)
                 if stop and not result.clean:
                     break
@@ -319,19 +341,21 @@ def _live(epoch: Epoch, kills: list[Kill], result: Result, stop: bool, tick: Cal
     result.lost += ledger.lost
     result.twice += ledger.twice
     shutil.rmtree(epoch.data_dir)
+    epoch.daemon.forget()
 
 
-def report(result: Result, seed: int, seconds: float) -> Table:
+def report(result: Result, asked: str, seconds: float) -> Table:
     """The table that stands in docs/reliability.md."""
     from netboot import __version__
 
-    table = Table(title=f"scripts/chaos leases --times {len(result.kills)} --seed {seed}")
+    table = Table(title=f"scripts/chaos leases {asked}")
     table.add_column("what")
     table.add_column("figure", justify="right")
     whole = sum(kill.whole for kill in result.kills)
     rows = {
         "version, date": f"{__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}",
-        "kills of all processes / of control alone": f"{whole} / {len(result.kills) - whole}",
+        "kills": f"{len(result.kills)}",
+        "of all processes / of control alone": f"{whole} / {len(result.kills) - whole}",
         "machines": f"{result.machines:,}",
         "ACKs that machines saw": f"{result.acks:,}",
         "acknowledged leases lost": f"{len(result.lost)}",
@@ -354,6 +378,7 @@ def register(kinds: Any) -> None:
     parser = kinds.add_parser("leases", help=__doc__.splitlines()[0], description=__doc__)
     parser.add_argument("--times", type=int, default=50, metavar="N", help="kills (default: 50)")
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the kills' moments and kinds")
+    parser.add_argument("--power-cuts", action="store_true", help="lose what was not synced, too")
     parser.add_argument("--stop", action="store_true", help="end with the first round that lost something")
     parser.add_argument(
         "--daemon", default="netboot", metavar="MODULE", help="what is run as `python -m MODULE serve`"
@@ -375,9 +400,15 @@ def _run(args: argparse.Namespace) -> int:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("kills", total=args.times)
         result = chaos(
-            args.times, args.seed, module=args.daemon, stop=args.stop, tick=lambda: progress.advance(task)
+            args.times,
+            args.seed,
+            module=args.daemon,
+            power=args.power_cuts,
+            stop=args.stop,
+            tick=lambda: progress.advance(task),
         )
     for line in (*result.lost, *result.twice)[:50]:
         console.print(line, style="red", markup=False)
-    console.print(report(result, args.seed, time.monotonic() - began))
+    asked = f"--times {args.times} --seed {args.seed}" + (" --power-cuts" if args.power_cuts else "")
+    console.print(report(result, asked, time.monotonic() - began))
     return 0 if result.clean else 1
