@@ -196,9 +196,9 @@ class DhcpServer:
             loop.call_soon(self._serve_crowd)
 
     def _serve_crowd(self) -> None:
-        """Some of those who wait. While declared machines are about, then as long a pause as they took.
+        """Some of those who wait. While declared machines are about, then a pause three times as long.
 
-        So a flood has half of the processor at most, and neither the sockets nor the store's writer wait.
+        So a flood has a quarter of the processor at most, and neither sockets nor the store's writer wait.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -210,7 +210,7 @@ class DhcpServer:
             text = "more ask than can be answered: requests of machines that nobody declared are dropped"
             self._journal.refused("dhcp_overload", text, source="crowd")
         if len(self._crowd):
-            pause = loop.time() - began if self._crowd.gives_way(began) else 0.0
+            pause = 3 * (loop.time() - began) if self._crowd.gives_way(began) else 0.0
             loop.call_later(pause, self._serve_crowd)
 
     def _is_declared(self, request: Request) -> bool:
