@@ -386,6 +386,16 @@ def _node_references(facts: Facts) -> Iterator[Problem]:
                 )
 
 
+def _quirks(facts: Facts) -> Iterator[Problem]:
+    """A quirk that a node names and switches off at once."""
+    for declared in facts.nodes:
+        named = declared.node.boot.quirks
+        for name in named:
+            if f"no-{name}" in named:
+                what = f"boot.quirks asks for {name} and for no-{name}"
+                yield declared.problem(what, "keep the one that its firmware needs")
+
+
 def _identities(facts: Facts) -> Iterator[Problem]:
     """Names, MACs, addresses and further identities that two nodes claim."""
     seen: dict[tuple[str, object], Declared] = {}
@@ -493,6 +503,7 @@ _CHECKS = (
     _catch_alls,
     _tags,
     _node_references,
+    _quirks,
     _identities,
     _addresses,
 )
