@@ -113,8 +113,11 @@ class SharedPort(_Sending):
 
     def max_blksize(self) -> int:
         """See Port."""
-        with connected(self._sock, self._peer) as sock:
-            return _route_blksize(sock)
+        try:
+            with connected(self._sock, self._peer) as sock:
+                return _route_blksize(sock)
+        except OSError:
+            return ETHERNET_BLKSIZE
 
     def close(self) -> None:
         """See Port: the listener stays."""

@@ -260,6 +260,8 @@ class Transfer:
             self._back_off = SHORTEST_TIMEOUT if wait < SHORTEST_TIMEOUT else min(wait, self._longest)
         elif self._round_trip is not None:
             self._back_off = min(max(SHORTEST_TIMEOUT, 4 * self._round_trip), self._longest)
+        else:
+            self._back_off = FIRST_TIMEOUT
 
     def _window(self, now: float, *, fresh: bool = True) -> Send:
         acked, count = self._acked, self.window

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from netboot.proc.supervisor import TftpLimits
 from tests.interop.lossy import LossyRelay
 from tests.proc.house import House, house, make_image, make_served, until
 
 pytestmark = pytest.mark.root
 
+SINGLE = TftpLimits(single_port=True)
 SIZES = {"empty": 0, "one": 1, "short": 511, "block": 512, "exact": 1468 * 8, "middle": 300_001}
 
 
-@pytest.fixture
-async def made(tmp_path: Path):
+@pytest.fixture(params=[None, SINGLE], ids=["own-ports", "single-port"])
+async def made(request: pytest.FixtureRequest, tmp_path: Path):
     served = make_served(tmp_path)
     for name, size in SIZES.items():
         (tmp_path / "files" / name).write_bytes(os.urandom(size))
-    async with house(served, tftp=True, workers=0) as running:
+    async with house(served, tftp=True, workers=0, limits=request.param) as running:
         yield running
 
 
@@ -130,6 +133,21 @@ async def test_every_client_understands_a_refusal(made: House, tmp_path: Path, c
         assert not got.exists() or got.stat().st_size == 0, said
 
 
+def with_options(blksize: int | None, windowsize: int, tsize: bool, timeout: int) -> tuple[str, ...]:
+    chosen = {"blksize": blksize, "windowsize": windowsize if windowsize > 1 else None}
+    chosen |= {"tsize": 0 if tsize else None, "timeout": timeout or None}
+    return tuple(f"{name} {value}" for name, value in chosen.items() if value is not None)
+
+
+async def test_options_in_every_combination(made: House, tmp_path: Path) -> None:
+    """blksize, windowsize, tsize and timeout, each given or not: atftp gets the file whole each time."""
+    got = tmp_path / "got"
+    for chosen in itertools.product((None, 512, 1432, 8192), (1, 4, 16, 64), (False, True), (0, 2)):
+        code, said = await run(*atftp(made.tftp, "middle", got, *with_options(*chosen)))
+        assert code == 0, (chosen, said)
+        assert digest(got) == digest(tmp_path / "files" / "middle"), chosen
+
+
 async def test_writing_is_refused_to_every_client(made: House, tmp_path: Path) -> None:
     """curl, atftp and busybox try to put a file: refused and nothing on disk."""
     own = tmp_path / "own"
@@ -154,26 +172,37 @@ async def test_text_mode_is_refused_with_a_text_that_the_user_sees(made: House, 
     assert "octet" in said
 
 
-async def test_a_file_over_32_megabytes_wraps_the_block_number(made: House, tmp_path: Path) -> None:
-    """40 MB in blocks of 512 are 78,125 blocks (atftp, curl: windows and lockstep)."""
-    big = tmp_path / "files" / "big"
-    big.write_bytes(os.urandom(40_000_000))
-    got = tmp_path / "got"
-    code, said = await run(*curl(made.tftp, "big", got), seconds=100)
-    assert code == 0, said
-    assert digest(got) == digest(big)
-    got.unlink()
-    code, said = await run(*atftp(made.tftp, "big", got, "windowsize 32"), seconds=100)
-    assert code == 0, said
-    assert digest(got) == digest(big)
+@pytest.fixture
+async def big(tmp_path: Path):
+    """A house whose image has a file of 97 MB and one of 35 MB, and where they lie."""
+    files = {"root.squashfs": os.urandom(97_000_000), "initrd.img": os.urandom(35_000_000)}
+    generation = make_image(tmp_path / "images", files)
+    async with house(make_served(tmp_path), tftp=True, workers=0) as running:
+        yield running, f"images/demo/{generation}"
 
 
-async def test_a_file_over_90_megabytes_arrives(made: House, tmp_path: Path) -> None:
-    """95 MB in blocks of 1468 and windows of 16: more than 65535 blocks, served as an image's file."""
-    generation = make_image(tmp_path / "images", {"root.squashfs": os.urandom(97_000_000)})
-    name = f"images/demo/{generation}/root.squashfs"
+WRAPPING = {
+    "512-lockstep-hpa": (hpa, ()),
+    "512-lockstep-curl": (curl, ("--tftp-no-options",)),
+    "512-windows-atftp": (atftp, ("windowsize 32",)),
+    "1428-lockstep-curl": (curl, ("--tftp-blksize", "1428")),
+    "1432-lockstep-busybox": (busybox, ("-b", "1432")),
+    "1468-windows-atftp": (atftp, ("windowsize 16", "blksize 1468")),
+}
+"""Ways past block 65535: of 512 octets those are 34 MB, of 1468 octets 96 MB."""
+
+
+@pytest.mark.parametrize("way", WRAPPING)
+async def test_more_blocks_than_sixteen_bits_can_count_arrive(
+    big: tuple[House, str], tmp_path: Path, way: str
+) -> None:
+    """Over 32 MB in small blocks and over 90 MB in big ones, in lockstep and in windows: every octet."""
+    made, folder = big
+    client, options = WRAPPING[way]
+    name = f"{folder}/{'initrd.img' if way.startswith('512-') else 'root.squashfs'}"
     got = tmp_path / "got"
-    code, said = await run(*atftp(made.tftp, name, got, "windowsize 16", "blksize 1468"), seconds=100)
+    command = client(made.tftp, name, got, *options)
+    code, said = await run(*["100" if word == "55" else word for word in command], seconds=110)
     assert code == 0, said
     assert digest(got) == digest(tmp_path / name)
 
