@@ -20,6 +20,9 @@ from netboot.probe.clients import GUISES, Machine
 from netboot.probe.course import Course, Step, Wishes, run
 
 _MARKS = {True: ("good", "✓", "+"), False: ("bad", "✗", "x"), None: ("warn", "·", ".")}
+_MARGIN = 27
+"""Columns before a step's text."""
+
 _SHOWN = 16
 """Lines of a script that are shown."""
 
@@ -66,7 +69,7 @@ def run_probe(args: argparse.Namespace) -> int:
     uuid = UUID(bytes=secrets.token_bytes(16), version=4)
     courses = []
     for guise in guises:
-        machine = Machine(GUISES[guise], mac, uuid, args.relay if _is_relayed(guise, args) else None)
+        machine = _machine(guise, args, mac, uuid)
         with closing(_mouth(machine, args)) as mouth:
             course = run(machine, mouth, wishes)
         show.course(course)
@@ -89,6 +92,15 @@ def _guises(args: argparse.Namespace) -> list[str]:
     if "relayed" in wanted and args.relay is None:
         raise StartError("a relayed client needs a relay agent's address", "Add --relay GIADDR --server IP")
     return list(dict.fromkeys(wanted))
+
+
+def _machine(guise: str, args: argparse.Namespace, mac: Mac, uuid: UUID) -> Machine:
+    """The machine in one guise. No card is at two places: beside clients on a link the relayed one is another."""
+    if not _is_relayed(guise, args):
+        return Machine(GUISES[guise], mac, uuid)
+    if args.interface is not None:
+        mac, uuid = _random_mac(), UUID(bytes=secrets.token_bytes(16), version=4)
+    return Machine(GUISES[guise], mac, uuid, args.relay)
 
 
 def _is_relayed(guise: str, args: argparse.Namespace) -> bool:
@@ -174,15 +186,29 @@ def lines(course: Course, *, fancy: bool = True) -> Iterator[Line]:
 def _step(step: Step, fancy: bool) -> Iterator[Line]:
     style, mark, plain = _MARKS[step.good]
     took = "" if step.took is None else _took(step.took)
-    yield ((f"  {mark if fancy else plain} ", style), (f"{step.name:<12}{took:>9}  ", "dim"), (step.text, ""))
+    first, *more = _cut(step.text)
+    yield ((f"  {mark if fancy else plain} ", style), (f"{step.name:<12}{took:>9}  ", "dim"), (first, ""))
+    yield from (((f"{'':{_MARGIN}}{part}", ""),) for part in more)
+    for row in _rows(step):
+        yield ((f"{'':{_MARGIN}}{row}", "dim"),)
+
+
+def _rows(step: Step) -> list[str]:
+    """A step's details: values below each other, scripts without their comments."""
     rows = [row for row in step.details if row.strip() and not row.startswith("# ")]
-    width = max((len(row.partition("  ")[0]) for row in rows if "  " in row), default=0)
-    for row in rows[:_SHOWN]:
-        name, apart, value = row.partition("  ") if step.name in ("offer", "ack") else (row, "", "")
-        shown = f"{name:<{width}}  {value}" if apart else row
-        yield ((" " * 27, ""), (shown, "dim"))
-    if len(rows) > _SHOWN:
-        yield ((f"{'':27}... {len(rows) - _SHOWN} more lines", "dim"),)
+    if step.name in ("offer", "ack"):
+        pairs = [row.partition("  ") for row in rows]
+        width = max((len(name) for name, _, _ in pairs), default=0)
+        rows = [f"{name:<{width}}  {value}" for name, _, value in pairs]
+    cut = [part for row in rows for part in _cut(row)]
+    left_out = [f"... {len(cut) - _SHOWN} more lines"] if len(cut) > _SHOWN else []
+    return cut[:_SHOWN] + left_out
+
+
+def _cut(text: str) -> list[str]:
+    """Lines that a terminal of a hundred columns holds."""
+    width = 100 - _MARGIN
+    return [text[i : i + width] for i in range(0, len(text), width)][:_SHOWN] or [""]
 
 
 def _took(seconds: float) -> str:

@@ -275,9 +275,7 @@ def _ends(course: Course, said: script.Script) -> None:
     """A script that starts nothing: ours for a machine that is not where the probe is, or a dead end."""
     if LEASED_ONLY in " ".join(said.lines):
         course.boots = True
-        course.verdict = (
-            "it reaches its script, which only the leased address is given (netboot explain shows it)"
-        )
+        course.verdict = "it reaches its script (only the leased address is given it)"
         return
     raise ProbeError(f"the script boots nothing: {said.says or 'it starts no kernel'}")
 

@@ -106,6 +106,8 @@ class Exchanges:
         self.skipped: Counter[str] = Counter()
         self._open: OrderedDict[_Key, Exchange] = OrderedDict()
         self._looked = 0.0
+        self._relayed: OrderedDict[tuple[int, bytes], None] = OrderedDict()
+        """Transactions that a relay agent handed on: what the client's own link shows of them is a copy."""
 
     def hear(self, datagram: Datagram) -> Iterator[Exchange]:
         """Take one datagram in; the exchanges that are over by then."""
@@ -123,6 +125,8 @@ class Exchanges:
         where = "/".join((datagram.interface, *map(str, datagram.vlans)))
         boot_server = BOOT_SERVER_PORT in (datagram.port, datagram.source_port)
         key = (where, packet.xid, packet.chaddr, packet.giaddr, boot_server)
+        if packet.giaddr:
+            self._hand_on(packet)
         if packet.op == Op.REQUEST:
             yield from self._asked(key, datagram, packet, packet.kind)
         else:
@@ -134,12 +138,25 @@ class Exchanges:
             if now - exchange.last < SETTLED:
                 break  # they stand in the order of their last word
             if now - exchange.last >= (SETTLED if exchange.settled else PATIENCE):
-                yield self._open.pop(key)
+                yield from self._close(key)
 
     def end(self) -> Iterator[Exchange]:
         """Everything that is still under way."""
         while self._open:
-            yield self._open.popitem(last=False)[1]
+            yield from self._close(next(iter(self._open)))
+
+    def _close(self, key: _Key) -> Iterator[Exchange]:
+        exchange = self._open.pop(key)
+        _, xid, chaddr, giaddr, _ = key
+        if not giaddr and (xid, chaddr) in self._relayed:
+            self.skipped["exchanges that were heard on the client's link and from its relay agent"] += 1
+        else:
+            yield exchange
+
+    def _hand_on(self, packet: Packet) -> None:
+        self._relayed[packet.xid, packet.chaddr] = None
+        if len(self._relayed) > MOST:
+            self._relayed.popitem(last=False)
 
     def _asked(self, key: _Key, datagram: Datagram, packet: Packet, kind: Kind) -> Iterator[Exchange]:
         turn = Turn(datagram.at, datagram, packet, kind)
@@ -150,11 +167,11 @@ class Exchanges:
             exchange.turns.append(turn)
         else:
             if exchange is not None:
-                yield self._open.pop(key)
+                yield from self._close(key)
             exchange = self._open[key] = Exchange(datagram.interface, [turn], datagram.at, key[4])
         self._touch(key, exchange, datagram.at)
         if len(self._open) > MOST:
-            yield self._open.popitem(last=False)[1]
+            yield from self._close(next(iter(self._open)))
 
     def _answered(self, key: _Key, datagram: Datagram, packet: Packet, kind: Kind) -> None:
         exchange = self._open.get(key)

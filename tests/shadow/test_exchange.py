@@ -43,10 +43,20 @@ def test_two_machines_and_two_relay_agents_are_kept_apart() -> None:
     talks = [
         four(NODE, "10.77.0.20"),
         four(STRANGER, "10.77.0.21"),
-        four(NODE, "10.88.0.20", giaddr="10.88.0.1"),
+        four(NODE, "10.88.0.20", giaddr="10.88.0.1", xid=8),
     ]
     mixed = [talk[i] for i in range(4) for talk in talks]
     assert sorted(len(e.turns) for e in over(*mixed)) == [2, 2, 2]
+
+
+def test_what_a_relay_agent_hands_on_is_one_exchange_and_not_two() -> None:
+    """A capture on the relay agent has the client's own messages, too: they are copies."""
+    own, handed_on = four(NODE, "10.88.0.20"), four(NODE, "10.88.0.20", giaddr="10.88.0.1")
+    exchanges = Exchanges()
+    talk = [each for pair in zip(own, handed_on, strict=True) for each in pair]
+    found = [e for d in datagrams(talk) for e in exchanges.hear(d)] + list(exchanges.end())
+    assert [e.turns[0].packet.giaddr for e in found] == [int(IPv4Address("10.88.0.1"))]
+    assert exchanges.skipped.total() == 1
 
 
 def test_a_retry_is_the_same_request() -> None:
