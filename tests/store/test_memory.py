@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from netboot.model.lease import Rest
 from netboot.store import Store
 from netboot.store.memory import MemoryStore
 from netboot.store.sqlite import SqliteStore
@@ -101,6 +102,26 @@ async def test_a_released_lease_is_expired_and_remembered(store: Store) -> None:
     assert not await store.release_lease(one, NOW + 2)
     kept = await store.lease_of("n1", "compute")
     assert kept is not None and kept.expires == NOW + 1 and not kept.live(NOW + 1)
+
+
+async def test_a_dropped_lease_is_forgotten_unless_it_has_changed(store: Store) -> None:
+    """An operator's word counts for the lease that the operator saw."""
+    await store.claim_lease(lease(1), None)
+    assert not await store.drop_lease(lease(1, seen=NOW + 1)) and not await store.drop_lease(lease(2))
+    assert await store.drop_lease(lease(1))
+    assert await store.lease_of("n1", "compute") is None and await store.lease_at(lease(1).address) is None
+    assert await store.claim_lease(lease(2, address=1), None)
+
+
+async def test_rests_are_remembered_until_they_are_ended(store: Store) -> None:
+    """By address; a second one replaces the first."""
+    first = Rest(lease(1).address, "compute", NOW, NOW + 60, "conflict", None)
+    await store.rest(first)
+    await store.rest(replace(first, until=NOW + 90, cause="declined", mac=lease(1).mac))
+    (found,) = await store.rests()
+    assert (found.until, found.cause, found.mac) == (NOW + 90, "declined", lease(1).mac)
+    await store.end_rests([first.address])
+    assert list(await store.rests()) == []
 
 
 async def test_an_infinite_lease_stays_infinite(store: Store) -> None:

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from netboot.errors import StoreError
+from netboot.model.lease import Rest
 from netboot.store import sqlite
-from netboot.store.sqlite import SqliteStore, boot_of, boot_text
+from netboot.store.sqlite import ROWS, SqliteStore, _Batch, boot_of, boot_text
 from tests.store.values import NOW, boot, claim, lease, token
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,10 +65,10 @@ async def test_no_answer_leaves_before_its_commit(
     reached, go_on = threading.Event(), threading.Event()
     commit = store._commit
 
-    def slow(connection: sqlite3.Connection) -> None:
+    def slow(batch: _Batch) -> None:
         reached.set()
         assert go_on.wait(10)
-        commit(connection)
+        commit(batch)
 
     monkeypatch.setattr(store, "_commit", slow)
     lease_claim = asyncio.ensure_future(store.claim_lease(lease(1), None))
@@ -85,7 +87,7 @@ async def test_a_failed_commit_is_no_lease(store: SqliteStore, monkeypatch: pyte
     monkeypatch.setattr(sqlite, "REOPEN_EVERY", 0.0)
     await store.claim_lease(lease(1), None)
 
-    def fails(_: sqlite3.Connection) -> None:
+    def fails(_: _Batch) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(store, "_commit", fails)
@@ -150,7 +152,7 @@ async def test_what_is_asked_at_once_is_one_commit(
     """A hundred claims of one turn of the loop share one transaction."""
     commits = []
     commit = store._commit
-    monkeypatch.setattr(store, "_commit", lambda connection: (commits.append(1), commit(connection)))
+    monkeypatch.setattr(store, "_commit", lambda batch: (commits.append(1), commit(batch)))
     won = await asyncio.gather(*(store.claim_lease(lease(n), None) for n in range(1, 101)))
     assert all(won) and len(commits) == 1
 
@@ -211,6 +213,54 @@ async def test_pages_that_were_overwritten_are_found_when_it_opens(path: Path) -
     path.write_bytes(raw)
     with pytest.raises(StoreError, match="damaged"):
         await SqliteStore.open(path)
+
+
+async def test_an_emptied_file_is_no_new_store(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was used before is refused when it is empty; where it was moved away, one line says so."""
+    made = await SqliteStore.open(path)
+    await made.claim_lease(lease(1), None)
+    await made.close()
+    path.write_bytes(b"")
+    with pytest.raises(StoreError, match=r"damaged .it is empty, and was used before.*move it away"):
+        await SqliteStore.open(path)
+    path.unlink()
+    await (await SqliteStore.open(path)).close()
+    assert "is gone: dynamic leases" in caplog.text
+
+
+async def test_rests_and_goodbyes_are_there_after_a_restart(path: Path) -> None:
+    """A rest is on disk when it is told, and a released lease is still a released one."""
+    first = await SqliteStore.open(path)
+    rests = [Rest(lease(n).address, "compute", NOW, NOW + n, "declined", lease(n).mac) for n in (1, 2, 3)]
+    rests[2] = replace(rests[2], cause="conflict", mac=None)
+    for rest in rests:
+        await first.rest(rest)
+    await first.end_rests([rests[0].address, lease(9).address])
+    await first.claim_lease(lease(1), None)
+    await first.release_lease(lease(1), NOW + 1)
+    await first.close()
+    again = await SqliteStore.open(path)
+    assert list(await again.rests()) == rests[1:]
+    (found,) = await again.leases()
+    assert found.released and not found.live(NOW + 1) and found.last_seen == NOW
+    assert await again.drop_lease(found) and not await again.drop_lease(found)
+    await again.close()
+    last = await SqliteStore.open(path)
+    assert list(await last.leases()) == []
+    await last.close()
+
+
+async def test_a_file_of_the_first_version_is_taken_over(path: Path) -> None:
+    """Its leases are as they were, none of them given back."""
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"CREATE TABLE schema (version INTEGER NOT NULL); {sqlite.MIGRATIONS[0]}")
+        connection.execute("INSERT INTO schema VALUES (1)")
+        row = ("compute", "n1", int(lease(1).address), str(lease(1).mac), "n1", NOW + 60, NOW, "boot1")
+        connection.execute("INSERT INTO leases VALUES (?,?,?,?,?,?,?,?)", row)
+    connection.close()
+    made = await SqliteStore.open(path)
+    assert list(await made.leases()) == [lease(1)] and list(await made.rests()) == []
+    await made.close()
 
 
 async def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
@@ -278,3 +328,21 @@ def hammer_until(path: Path, count: int) -> list[list[str]]:
     whole = [line.split() for line in lines if line.endswith("\n")]
     assert len(whole) >= count, "the hammer ended by itself"
     return whole
+
+
+async def test_many_claims_at_once_are_one_commit_of_several_statements(
+    store: SqliteStore, path: Path
+) -> None:
+    """More leases than a statement takes, and one that displaces another, become durable together."""
+    await store.claim_lease(lease(0), None)
+    displacing = replace(lease(999), address=lease(0).address)
+    wanted = [lease(n) for n in range(1, 3 * ROWS)]
+    claims = [store.claim_lease(each, None) for each in wanted]
+    claims.append(store.claim_lease(displacing, None, lease(0)))
+    assert all(await asyncio.gather(*claims))
+    await store.close()
+    again = await SqliteStore.open(path)
+    assert {each.holder: each for each in await again.leases()} == {
+        each.holder: each for each in (*wanted, displacing)
+    }
+    await again.close()
