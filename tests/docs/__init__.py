@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.docs import quirks
+from tests.docs import quirks, tftp_clients
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 
-PAGES: Mapping[str, Callable[[], str]] = {"quirks.md": quirks.page}
+PAGES: Mapping[str, Callable[[], str]] = {"quirks.md": quirks.page, "tftp-clients.md": tftp_clients.page}
 """The pages by their file's name."""
 
 
