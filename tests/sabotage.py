@@ -284,15 +284,15 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "a lease and a burnt key are on disk before the answer: answer without the commit",
         "netboot/store/sqlite.py",
-        "            self._commit(connection)\n        except",
+        "            self._commit(batch)\n        except",
         "            pass\n        except",
         "tests/store/test_sqlite.py::test_no_answer_leaves_before_its_commit",
     ),
     Sabotage(
         "nobody reads what is not on disk yet: show a batch before its commit",
         "netboot/store/sqlite.py",
-        "            self._commit(connection)\n        except",
-        "            batch.show()\n            self._commit(connection)\n        except",
+        "            self._commit(batch)\n        except",
+        "            batch.show()\n            self._commit(batch)\n        except",
         "tests/store/test_sqlite.py::test_no_answer_leaves_before_its_commit",
     ),
     Sabotage(
