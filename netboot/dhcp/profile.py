@@ -178,7 +178,7 @@ def group_of(
         options={code: raw for code, raw in options.items() if code not in PROTOCOL_CODES},
         own_boot=boot,
         identifier=identifier or server,
-        forced=frozenset(own) - _ONLY_ASKED,
+        forced=frozenset(own) - _ONLY_ASKED - BOOT_CODES,
         skipped=tuple(skipped),
         provided=provided,
     )
@@ -245,7 +245,7 @@ def _tail(group: Group, client: Client, asked: bytes, duration: float | None, li
     return Tail(
         before=before,
         after=after,
-        siaddr=_server_number(own.get(66, b"")) or int(group.server),
+        siaddr=server_number(own.get(66, b"")) or int(group.server),
         sname=sname if len(sname) < 64 else b"",
         file=file if len(file) < 128 else b"",
         boots=stage.words if isinstance(stage, FirstStage) else stage.reason,
@@ -274,7 +274,7 @@ def own_boot_options(group: Group, client: Client) -> dict[int, bytes]:
     return own
 
 
-def _server_number(text: bytes) -> int | None:
+def server_number(text: bytes) -> int | None:
     """An address written as option 66 as a number, None for a name."""
     try:
         return int(IPv4Address(text.rstrip(b"\0").decode("ascii")))

@@ -14,7 +14,7 @@ from netboot.boot.firmware import FirstStage, first_stage
 from netboot.boot.quirks import Effect
 from netboot.dhcp import route
 from netboot.dhcp.engine import Reply, Silence
-from netboot.dhcp.profile import Profile, own_boot_options
+from netboot.dhcp.profile import Profile, own_boot_options, server_number
 from netboot.dhcp.wire import FLAG_BROADCAST, Kind, Packet, encode_option, encode_reply
 from netboot.model.machine import Arch, Client, Speaker
 
@@ -68,6 +68,8 @@ def _reply(
     if item is not None and item[:2] != b"\0\0" and 43 not in own:
         return Silence("it asks for an item of another boot server's menu")
     options = {**_boot_options(stage, client), **own}
+    sname, file = own.get(66, b"").rstrip(b"\0"), own.get(67, b"").rstrip(b"\0")
+    asks_again = _is_uefi(client) and sender is None  # port 4011 of siaddr, which has to be ours
     if item is not None:
         options[43] = bytes((BOOT_ITEM, len(item))) + item + bytes((_END,))
     payload = encode_reply(
@@ -75,9 +77,9 @@ def _reply(
         flags=request.flags if sender is not None else request.flags | FLAG_BROADCAST,
         ciaddr=request.ciaddr if kind is Kind.ACK else 0,
         yiaddr=0,
-        siaddr=int(stage.siaddr),
-        sname=stage.sname,
-        file=own.get(67, b"").rstrip(b"\0")[:127] or stage.file,
+        siaddr=int(stage.siaddr) if asks_again else server_number(sname) or int(stage.siaddr),
+        sname=sname if 0 < len(sname) < 64 else stage.sname,
+        file=file if 0 < len(file) < 128 else b"" if file else stage.file,
         options=_options(kind, request, profile, options, stage.quirks.effect),
     )
     where = _destination(request, client, sender)
@@ -100,9 +102,13 @@ def _boot_options(stage: FirstStage, client: Client) -> dict[int, bytes]:
     options = dict(stage.options)
     options.pop(175, None)
     named = stage.quirks.own.options
-    if client.speaker is Speaker.PXE and client.arch not in (None, Arch.BIOS) and 60 not in named:
+    if _is_uefi(client) and 60 not in named:
         options[60] = _PXE
     return options
+
+
+def _is_uefi(client: Client) -> bool:
+    return client.speaker is Speaker.PXE and client.arch not in (None, Arch.BIOS)
 
 
 def _options(

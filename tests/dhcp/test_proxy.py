@@ -220,6 +220,19 @@ async def test_a_nodes_own_program_and_options_count_here_too() -> None:
     assert offer.file == b"menu.efi"
 
 
+async def test_a_nodes_own_server_and_long_names_find_their_fields() -> None:
+    """Another TFTP server is told at last on port 4011: UEFI asks that port of the server in the OFFER."""
+    own = inventory([proxied()], node_options={66: "10.77.0.9", 67: "x" * 200})
+    beside = world(own)
+    offer = await beside.say(discover(NODE_MACS[0], PXE_X64))
+    assert offer is not None and (offer.siaddr, offer.sname) == (int(SERVER), b"10.77.0.9")
+    assert offer.file == b"" and offer.options[67].startswith(b"xxx")
+    ack = await ask_4011(beside, message(NODE_MACS[0], Kind.REQUEST, PXE_X64, ciaddr="10.77.0.50"))
+    assert ack is not None and ack.siaddr == int(IPv4Address("10.77.0.9"))
+    bios = await beside.say(discover(NODE_MACS[0], PXE_BIOS))
+    assert bios is not None and bios.siaddr == int(IPv4Address("10.77.0.9"))
+
+
 async def test_firmware_without_a_program_of_ours_hears_nothing() -> None:
     """There is nothing to add to the other server's answer; one event says so."""
     beside = world()

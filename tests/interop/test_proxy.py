@@ -12,31 +12,34 @@ from typing import Any
 
 import pytest
 
+from tests.interop.dhcp_site import FORWARD, Host
 from tests.interop.stranger import Stranger
 from tests.lab.appliance import Appliance
-from tests.lab.namespace import ADDRESS, Lab, die_with_parent, wait_until
+from tests.lab.namespace import ADDRESS, BRIDGE, Lab, die_with_parent, wait_until
 from tests.lab.site import scratch, write_yaml
 from tests.proc.house import make_image
 
 pytestmark = pytest.mark.root
 
 CLIENT = Path(__file__).parent / "pxe_client.py"
-DHCP, SECOND_DHCP = "10.77.0.3", "10.77.0.4"
-M1 = "52:54:00:77:00:21"
+DHCP, SECOND_DHCP, RELAY = "10.77.0.3", "10.77.0.4", "10.77.0.2"
+M1, FAR = "52:54:00:77:00:21", "52:54:00:77:00:51"
 FILES = {"vmlinuz": b"kernel" * 400, "initrd.img": b"initrd" * 400, "root.squashfs": b"squashfs" * 4000}
 
 
 def config(directory: Path, **network: Any) -> dict[str, Any]:
     """A network in mode proxy, one declared machine, a catch-all pool."""
     lab = {"name": "lab", "subnet": "10.77.0.0/24", "interface": "br0", "mode": "proxy", **network}
+    far = {"name": "far", "subnet": "10.80.0.0/24", "relayed": True, "address": ADDRESS, "mode": "proxy"}
     cluster = {"name": "alone", "endpoint": "10.77.0.1:6443", "image": "micro", "join": {"method": "none"}}
     return {
         "server": {"data_dir": str(directory / "data"), "images_dir": str(directory / "images")},
-        "networks": [lab],
+        "networks": [lab, far],
         "clusters": [cluster],
         "pools": [
             {"name": "own", "cluster": "alone", "network": "lab", "nodes": [{"name": "m1", "macs": [M1]}]},
             {"name": "unknown", "cluster": "alone", "network": "lab", "catch_all": True},
+            {"name": "far", "cluster": "alone", "network": "far", "catch_all": True},
         ],
     }
 
@@ -47,9 +50,17 @@ def dnsmasq(lab: Lab, name: str, address: str, first: int, directory: Path) -> I
     mac = f"52:54:00:77:fe:{int(address.rpartition('.')[2]):02x}"
     with Stranger(lab, name, mac, directory) as host:
         host.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
+        host.run("ip", "route", "add", "10.80.0.0/24", "via", RELAY)
         leases, range_ = directory / f"{name}.leases", f"10.77.0.{first},10.77.0.{first + 20},1h"
         command = ["dnsmasq", "-d", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--no-ping"]
-        command += [f"--dhcp-range={range_}", f"--dhcp-leasefile={leases}", "--user=root", "--log-dhcp"]
+        far = f"10.80.0.{first},10.80.0.{first + 20},255.255.255.0,1h"
+        command += [
+            f"--dhcp-range={range_}",
+            f"--dhcp-range={far}",
+            f"--dhcp-leasefile={leases}",
+            "--user=root",
+            "--log-dhcp",
+        ]
         with (directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", host.name, *command],
@@ -203,6 +214,31 @@ def test_the_expected_server_is_no_rival_and_a_second_one_is(site: Site) -> None
         assert DHCP in line and SECOND_DHCP in line and second.mac in line and "br0" in line
 
 
+def test_a_relayed_machine_is_offered_both_and_gets_no_seed(site: Site) -> None:
+    """Debian's dhcrelay brings it both offers; but nothing proves its address, so there is no system."""
+    with contextlib.ExitStack() as stack:
+        relay = stack.enter_context(Host(site, "r"))  # type: ignore[arg-type]
+        relay.run("sysctl", "-qw", FORWARD, check=True)
+        relay.plug(site.lab.name, BRIDGE, "52:54:00:77:fe:02")
+        relay.ip(f"addr add {RELAY}/24 dev eth0")
+        relay.bridge(BRIDGE, "10.80.0.1/24")
+        site.lab.ip(f"route add 10.80.0.0/24 via {RELAY}")
+        log = site.directory / "relay.log"
+        relay.start("dhcrelay", "-4", "-d", "-id", BRIDGE, "-iu", "eth0", ADDRESS, DHCP, log=log)
+        wait_until("the relay agent listens", lambda: b"Sending on" in log.read_bytes(), 20)
+        machine = stack.enter_context(Host(site, "far"))  # type: ignore[arg-type]
+        machine.plug(relay.name, BRIDGE, FAR)
+        said = machine.run(
+            sys.executable, str(CLIENT), "eth0", FAR, "7", "PXEClient:Arch:00007:UNDI:003000", "0"
+        )
+        heard = json.loads(said.splitlines()[-1])
+        assert {o["server"]: o["file"] for o in heard["offers"]} == {ADDRESS: "snponly.efi", DHCP: ""}
+        assert heard["address"].startswith("10.80.0.")
+        machine.ip("route add default via 10.80.0.1")
+        script = machine.run("curl", "-sS", "-m", "15", f"http://{ADDRESS}/ipxe?mac={FAR}")
+        assert script.startswith("#!ipxe") and "seed.cpio" not in script
+
+
 def test_a_reload_opens_and_closes_port_4011(site: Site) -> None:
     """Mode server: an address of ours, and nobody on 4011. Mode proxy again: back as it was."""
 
@@ -210,7 +246,10 @@ def test_a_reload_opens_and_closes_port_4011(site: Site) -> None:
         return "4011" in site.lab.run("ss", "-lun")
 
     def reload(**network: Any) -> None:
-        write_yaml(site.appliance.configs[0], config(site.directory, **network))
+        content = config(site.directory, **network)
+        if network:  # the relayed network would keep port 4011 open on every interface
+            del content["networks"][1], content["pools"][2]
+        write_yaml(site.appliance.configs[0], content)
         before = site.appliance.log().count("reloaded:")
         wait_until("it reloaded", lambda: site.appliance.log().count("reloaded:") > before, 20)
 
