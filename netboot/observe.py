@@ -39,6 +39,10 @@ from netboot.shadow.propose import Machines
 from netboot.shadow.propose import text as proposal
 from netboot.shadow.report import Summary
 from netboot.store.memory import MemoryStore
+from netboot.store.table import LeaseTable
+
+LEASES = 200_000
+"""Leases on our books at once."""
 
 TICK = 0.5
 """Seconds between looks for exchanges that are over."""
@@ -116,6 +120,11 @@ class _Books(MemoryStore):
         self.handed: Handed | None = None
         self.now = 0.0
 
+    def forget_some(self) -> None:
+        """Stay small, whatever a network invents: the books begin anew."""
+        if len(self._table.by_key) > LEASES:
+            self._table = LeaseTable()
+
     async def lease_of(self, holder: str, network: str) -> Lease | None:
         """The machine's lease, after the other server's answer to it was entered."""
         known = await super().lease_of(holder, network)
@@ -152,6 +161,7 @@ class Rehearsal:
     async def answer(self, data: bytes, request: Request) -> Ours:
         """What it would have sent to this request at that time."""
         self._books.now, self._books.handed, self._journal.said = request.at, request.handed, ""
+        self._books.forget_some()
         networks = self._inventory.networks.values()
         own = tuple(n.address for n in networks if n.interface == request.interface and n.address)
         port = _Kept(request.interface, own)
@@ -279,15 +289,19 @@ def _step_down(config: Config) -> None:
 
 async def _watch(observer: Observer, ears: Sequence[Ear], display: Display, propose: Propose) -> None:
     loop = asyncio.get_running_loop()
-    stop, heard = asyncio.Event(), asyncio.Event()
+    stop, news = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _set, stop, news)
     for ear in ears:
-        loop.add_reader(ear.fileno(), heard.set)
+        loop.add_reader(ear.fileno(), news.set)
     display.opened(f"listening on {', '.join(ear.name for ear in ears)}; nothing is sent")
     while not stop.is_set():
-        await _first(stop, heard)
-        heard.clear()
+        try:
+            async with asyncio.timeout(TICK):
+                await news.wait()
+        except TimeoutError:
+            pass
+        news.clear()
         for ear in ears:
             for frame in ear.hear():
                 await observer.hear(frame)
@@ -297,9 +311,6 @@ async def _watch(observer: Observer, ears: Sequence[Ear], display: Display, prop
     propose(await observer.end(), len(observer.machines))
 
 
-async def _first(stop: asyncio.Event, heard: asyncio.Event) -> None:
-    """Wait for either, at most for a tick."""
-    waiting = [asyncio.get_running_loop().create_task(event.wait()) for event in (stop, heard)]
-    await asyncio.wait(waiting, timeout=TICK, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
+def _set(*events: asyncio.Event) -> None:
+    for event in events:
+        event.set()

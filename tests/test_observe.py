@@ -8,17 +8,26 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from netboot import observe
 from netboot.config import load
-from netboot.dhcp.wire import Kind, encode
+from netboot.config.model import Api, Config, Server
+from netboot.dhcp.wire import HEADER_SIZE, Kind, encode
 from netboot.errors import StartError
+from netboot.model.machine import Mac
 from netboot.observe import Observer, Rehearsal, interfaces, replay, stand_in
 from netboot.shadow.assess import US, Finding, Handed, Request
 from netboot.shadow.compare import Verdict
+from netboot.shadow.pcap import Frame
 from netboot.shadow.report import Summary
 from tests.captures import CAPTURES
 from tests.dhcp.world import PXE_X64, discover, inventory, message
 from tests.shadow.talk import CATCH_ALL, CONFIG, NODE, STRANGER, config, ethernet, four, frames, pcap
+
+SEEN = Config((), Server(), Api(), inventory())
+"""A read configuration."""
 
 
 class Kept:
@@ -84,9 +93,9 @@ async def test_the_other_servers_word_stands_on_our_books() -> None:
     """A REQUEST for an address that it gave is acknowledged; without it the same REQUEST is refused."""
     asks = encode(message(STRANGER, Kind.REQUEST, {50: IPv4Address("10.77.0.140").packed}))
     handed = Handed(STRANGER, IPv4Address("10.77.0.140"), 600.0)
-    for given, kind in ((handed, Kind.ACK), (None, Kind.NAK)):
+    for told, kind in ((handed, Kind.ACK), (None, Kind.NAK)):
         server = Rehearsal(inventory(), 80)
-        ours = await server.answer(asks, Request("eth1", IPv4Address(0), 68, 1000.0, False, given))
+        ours = await server.answer(asks, Request("eth1", IPv4Address(0), 68, 1000.0, False, told))
         assert ours.packet is not None and ours.packet.kind is kind
     assert "no lease of this machine" in ours.reason
 
@@ -99,6 +108,34 @@ async def test_what_the_other_server_takes_back_and_gives_to_another_is_believed
         ask = encode(discover(handed.mac))
         ours = await server.answer(ask, Request("eth1", IPv4Address(0), 68, 1000.0 + number, False, handed))
         assert ours.packet is not None and ours.packet.yiaddr == int(IPv4Address("10.77.0.140"))
+
+
+@given(st.binary(max_size=80), st.sampled_from([1, 2]), st.integers(0, 9), st.binary(min_size=6, max_size=6))
+async def test_whatever_stands_in_dhcp_messages_the_observer_goes_on(
+    options: bytes, op: int, kind: int, chaddr: bytes
+) -> None:
+    """Findings, or a count of what could not be read; never an exception."""
+    observer = Observer(SEEN, Kept())
+    for packet in four(NODE, "10.77.0.20"):
+        raw = bytearray(ethernet(packet._replace(chaddr=chaddr, options={53: bytes([kind])})))
+        at = 42 + HEADER_SIZE + 3
+        junk = options[: len(raw) - at]
+        raw[at : at + len(junk)] = junk
+        raw[42] = op
+        await observer.hear(Frame(1000.0, 1, bytes(raw), len(raw), "eth1"))
+    await observer.end()
+
+
+async def test_the_books_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that invents machines and answers them costs no memory."""
+    monkeypatch.setattr(observe, "LEASES", 5)
+    server = Rehearsal(inventory(), 80)
+    for i in range(20):
+        mac = Mac.from_bytes(b"\x52\x54\0\x98\0" + bytes([i]))
+        handed = Handed(mac, IPv4Address("10.77.0.100") + i, 600.0)
+        asked = Request("eth1", IPv4Address(0), 68, 1000.0 + i, False, handed)
+        await server.answer(encode(discover(mac)), asked)
+        assert len(server._books._table.by_key) <= 6
 
 
 async def test_frames_are_findings_as_soon_as_they_are_over(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def _guises(args: argparse.Namespace) -> list[str]:
 
 
 def _machine(guise: str, args: argparse.Namespace, mac: Mac, uuid: UUID) -> Machine:
-    """The machine in one guise. No card is at two places: beside clients on a link the relayed one is another."""
+    """The machine in one guise. No card is at two places: beside clients on a link the relayed is another."""
     if not _is_relayed(guise, args):
         return Machine(GUISES[guise], mac, uuid)
     if args.interface is not None:
@@ -119,7 +119,7 @@ def _random_mac() -> Mac:
 def _opening(args: argparse.Namespace, mac: Mac) -> str:
     where = [f"on {args.interface}"] if args.interface else []
     where += [f"as relay agent {args.relay} of {args.server}"] if args.relay else []
-    whose = "" if args.mac else " (random: a machine that nobody declared; --mac asks as one of yours)"
+    whose = "" if args.mac else " (random, nobody's; --mac asks as a machine of yours)"
     return f"probing {' and '.join(where)} as {mac}{whose}"
 
 

@@ -251,7 +251,7 @@ def _scripts(course: Course, wishes: Wishes, loaded: loads.Loaded) -> None:
     seen = {loaded.url}
     for _ in range(HOPS):
         said = script.read(loaded.data.decode("utf-8", "replace"), loaded.url, values)
-        course.steps.append(Step("script", True, None, loaded.url, said.lines))
+        course.steps.append(Step("script", True, None, f"{len(said.lines)} lines", said.lines))
         if said.loads and said.starts:
             _check_loads(course, wishes, said)
             return
