@@ -332,7 +332,8 @@ def _nak(request: Packet, client: Client, profile: Profile, why: str) -> Reply:
         file=b"",
         options=options + _relays(request),
     )
-    where = route.destination(request, Kind.NAK, client.mac, None)
+    on_link = profile.network.interface is not None
+    where = route.destination(request, Kind.NAK, client.mac, None, on_link=on_link)
     return Reply(Kind.NAK, payload, where, None, None, why)
 
 

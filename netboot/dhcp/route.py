@@ -39,15 +39,18 @@ Destination = Unicast | LinkLayer | Broadcast
 BROADCAST = Broadcast()
 
 
-def destination(request: Packet, kind: Kind, mac: Mac, yiaddr: IPv4Address | None) -> Destination:
+def destination(
+    request: Packet, kind: Kind, mac: Mac, yiaddr: IPv4Address | None, *, on_link: bool = True
+) -> Destination:
     """Where the reply of this kind to this request goes; `yiaddr` is the address it gives, None for none.
 
     A DISCOVER's ciaddr is ignored: it has to be zero, and what broken clients leave there is not theirs.
+    `on_link`: whether a broadcast reaches the client. A NAK to one that renews past its relay agent does not.
     """
     if request.giaddr:
         return _unicast(request.giaddr, SERVER_PORT)
     if kind is Kind.NAK:
-        return BROADCAST
+        return _unicast(request.ciaddr, CLIENT_PORT) if request.ciaddr and not on_link else BROADCAST
     if request.ciaddr and kind is Kind.ACK:
         return _unicast(request.ciaddr, CLIENT_PORT)
     if request.flags & FLAG_BROADCAST or yiaddr is None:

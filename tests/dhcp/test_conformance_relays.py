@@ -94,6 +94,12 @@ async def test_a_renewal_past_the_relay_is_answered_to_the_client() -> None:
     assert [lease.live(world.now) for lease in await world.store.leases()] == [False]
 
 
+async def test_a_refusal_past_the_relay_reaches_its_client() -> None:
+    """No broadcast of ours does (section 4.1 has only clients on the link in mind)."""
+    nak = await relayed().answer(request(STRANGER, "request", ciaddr="10.99.0.150"), source="10.99.0.150")
+    assert (nak.kind, nak.way) == (NAK, "udp 10.99.0.150:68")
+
+
 async def test_a_machine_that_moved_behind_a_relay_is_told_to_start_again() -> None:
     """RFC 2131 section 4.3.2: it asks for an address of the wrong network."""
     world = relayed()

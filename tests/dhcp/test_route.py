@@ -41,6 +41,16 @@ def test_a_reply_goes_where_its_client_can_hear_it(
     assert destination(request, kind, MAC, given) == expected
 
 
+def test_a_nak_to_a_client_beyond_the_link_goes_to_its_address() -> None:
+    """Where it says one; a relay agent comes first all the same."""
+    far = message(MAC, Kind.REQUEST, ciaddr="10.99.0.9")
+    assert destination(far, Kind.NAK, MAC, None, on_link=False) == Unicast("10.99.0.9", 68)
+    nowhere = message(MAC, Kind.REQUEST)
+    assert destination(nowhere, Kind.NAK, MAC, None, on_link=False) == BROADCAST
+    relayed = message(MAC, Kind.REQUEST, ciaddr="10.99.0.9", giaddr="10.1.0.1")
+    assert destination(relayed, Kind.NAK, MAC, None, on_link=False) == Unicast("10.1.0.1", 67)
+
+
 def test_a_relayed_nak_asks_the_relay_to_broadcast() -> None:
     """Only there the flag is set though the client did not set it (section 4.3.2)."""
     relayed = message(MAC, Kind.REQUEST, giaddr="10.1.0.1")
