@@ -17,6 +17,7 @@ from typing import Any
 from netboot.boot.key import KEY, boot_key, same, session_secret
 from netboot.errors import Refused, TooLate
 from netboot.model.boot import REPORTED, Boot, Claim
+from netboot.model.inventory import Network
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 
@@ -138,6 +139,20 @@ def proved(asker: Asker) -> bool:
     """
     looked_at = asker.on_link or asker.observed
     return not looked_at or (asker.lease is not None and asker.neighbour == asker.lease.mac)
+
+
+def doubt(asker: Asker) -> str:
+    """Why an asker is not `proved`, in a person's words."""
+    if asker.observed and not asker.on_link:
+        return "nothing proves this address: another DHCP server gave it, beyond our links (mode proxy)"
+    return "another machine answers at this address"
+
+
+def whose_address(network: Network) -> str:
+    """What a machine can do that asks from an address of which we know nothing."""
+    if network.proxy:
+        return "let it ask its DHCP server again by broadcast, so that the appliance sees its address"
+    return "let this machine take its address from the appliance"
 
 
 def boot_of_key(key: str, candidates: Iterable[Boot], secret: bytes) -> Boot:

@@ -82,7 +82,7 @@ class TftpScripts:
             return None
         self._refuse(f"{mac} asked from an address that is not leased to it", address)
         reason = f"{address} is not the address that is leased to {mac}"
-        remedy = "let this machine take its address from the appliance"
+        remedy = session.whose_address(network)
         assert network.address is not None
         return loaders.wait_script(asked.loader, reason, remedy, server=network.address, mac=mac)
 
@@ -92,7 +92,7 @@ class TftpScripts:
         mac = lease.mac
         if not session.proved(asker):
             self._refuse(f"{mac} asked, but the link shows another machine there", asker.address)
-            reason = "another machine answers at this address"
+            reason = session.doubt(asker)
             return loaders.wait_script(loader, reason, server=server, mac=mac)
         found = self._askers.match(mac, lease.network, lease.holder)
         decision = loaders.passable(decide(found, self._catalog, self._inventory().mirrors))

@@ -277,8 +277,8 @@ class BootHttp:
             claims = Client(mac, uuid=uuid_of(request.head.query.get("uuid", "")))
             return self._script_for_stranger(claims, request.client, base)
         if not session.proved(asker):
-            self._refuse_script(f"{mac} asked, but the link shows another machine there", request.client)
-            reason = "another machine answers at this address"
+            reason = session.doubt(asker)
+            self._refuse_script(f"{mac} asked, but {reason}", request.client)
             return ipxe.wait_script(reason, base=base, seconds=10, renew=True)
         found = self._askers.match(mac, lease.network, lease.holder)
         decision = decide(found, self._catalog, self._inventory().mirrors)
@@ -314,7 +314,7 @@ class BootHttp:
             return ipxe.wait_script(DISK, base=base, remedy=remedy, seconds=10, renew=True)
         self._refuse_script(f"{mac} asked from an address that is not leased to it", client)
         reason = f"{client} is not the address that is leased to {mac}"
-        remedy = "let this machine take its address from the appliance"
+        remedy = session.whose_address(assignment.network)
         return ipxe.wait_script(reason, base=base, remedy=remedy, seconds=10, renew=True)
 
     def _unwritten(self, node: str, client: IPv4Address) -> bool:

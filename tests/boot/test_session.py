@@ -49,6 +49,8 @@ def test_an_address_that_was_only_observed_needs_its_neighbour_entry() -> None:
     assert session.leased_to(observed) == LEASE
     refused(session.leased_to, replace(observed, on_link=False, neighbour=None))
     refused(session.leased_to, replace(observed, neighbour=OTHER))
+    assert "mode proxy" in session.doubt(replace(observed, on_link=False, neighbour=None))
+    assert "another machine" in session.doubt(replace(observed, neighbour=OTHER))
 
 
 def test_a_key_belongs_to_one_of_the_machines_boots() -> None:

@@ -236,7 +236,7 @@ def test_a_relayed_machine_is_offered_both_and_gets_no_seed(site: Site) -> None:
         assert heard["address"].startswith("10.80.0.")
         machine.ip("route add default via 10.80.0.1")
         script = machine.run("curl", "-sS", "-m", "15", f"http://{ADDRESS}/ipxe?mac={FAR}")
-        assert script.startswith("#!ipxe") and "seed.cpio" not in script
+        assert script.startswith("#!ipxe") and "seed.cpio" not in script and "mode proxy" in script
 
 
 def test_a_reload_opens_and_closes_port_4011(site: Site) -> None:
