@@ -108,7 +108,7 @@ class Allocation:
                 continue
             if not self._recent(occupant, profile, now):
                 stock.promise(each, profile.holder, now)
-                if await self._in_use(address, occupant, profile, now):
+                if await self._in_use(address, occupant, mac, profile, now):
                     found_in_use += 1
                     if found_in_use == TRIES:
                         return None, None
@@ -186,12 +186,12 @@ class Allocation:
         return ""
 
     async def _in_use(
-        self, address: IPv4Address, occupant: Lease | None, profile: Profile, now: float
+        self, address: IPv4Address, occupant: Lease | None, mac: Mac, profile: Profile, now: float
     ) -> bool:
         """Ask who uses an address; whoever answers keeps it. The machine itself may answer."""
         asked = self._ask(address, profile.network.interface)
         answer = await asked if asked is not None else None
-        if answer is None or answer.mac in profile.macs:
+        if answer is None or answer.mac in (mac, *profile.macs):
             return False
         other = occupant if occupant is not None and occupant.holder != profile.holder else None
         if other is not None and answer.mac in (None, other.mac):
