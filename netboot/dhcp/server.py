@@ -33,7 +33,7 @@ from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
-from netboot.model.inventory import Inventory, Network, NoMatch
+from netboot.model.inventory import Inventory, Network, Node, NoMatch
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Client, Mac, Speaker
 from netboot.shadow.pcap import Frame
@@ -379,8 +379,15 @@ class DhcpServer:
             own = (a for port in self._ports for a in port.addresses)
             named = (n.address for n in inventory.networks.values() if n.address is not None)
             ours = frozenset(map(int, itertools.chain(own, named)))
-            self._site = Site(inventory, ours, self._boot_port, self.provided(), self._bad_option)
+            self._site = Site(
+                inventory, ours, self._boot_port, self.provided(), self._bad_option, self._doubted
+            )
         return self._site
+
+    def _doubted(self, mac: Mac, name: str, other: Node) -> None:
+        text = f"{mac} is {name} by its MAC, but says that it is {other.name} ({', '.join(other.macs)})"
+        remedy = f"it is answered as {name}; give each machine a UUID and a client identifier of its own"
+        self._journal.refused("dhcp_identity_twice", f"{text}: {remedy}", source=mac)
 
     def _bad_option(self, name: str, reason: str) -> None:
         self._journal.refused("dhcp_bad_option", f"{name}: {reason}", source=reason)

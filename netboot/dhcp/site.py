@@ -12,7 +12,7 @@ from netboot.dhcp.places import Place
 from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
 from netboot.dhcp.wire import Kind, Packet
-from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
+from netboot.model.inventory import Assignment, Inventory, Network, Node, NoMatch
 from netboot.model.machine import Client, Mac
 
 KEPT_MACHINES = 50_000
@@ -49,13 +49,17 @@ class Site:
         boot_port: int,
         provided: frozenset[str],
         skipped: Callable[[str, str], None],
+        doubted: Callable[[Mac, str, Node], None],
     ) -> None:
-        """`ours`: our addresses as numbers. `skipped` hears whose option cannot be written, and why."""
+        """`ours`: our addresses as numbers. `skipped` hears whose option cannot be written, and why;
+        `doubted` of a declared card and its node, and which other node it says to be.
+        """
         self.inventory = inventory
         self.ours = ours
         self._boot_port = boot_port
         self._provided = provided
         self._skipped = skipped
+        self._doubted = doubted
         self._pools: dict[str, Addresses] = {}
         self._profiles: dict[_Key, Profile] = {}
         self._strangers: dict[_Key, Profile | NoMatch] = {}
@@ -132,6 +136,10 @@ class Site:
         found = self.inventory.match(client, networks, held_as=held_as)
         if isinstance(found, NoMatch):
             return found
+        if self.further and found.known_by == "MAC" and found.node is not None:
+            other = self.inventory.named_by(client)
+            if other is not None and other is not found.node:
+                self._doubted(client.mac, found.name, other)
         server = _server_address(found.network, port.addresses)
         if server is None:
             return NoMatch(f"{port.name} has no IPv4 address to answer from")

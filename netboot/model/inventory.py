@@ -334,6 +334,12 @@ class Inventory:
                         return node
         return None
 
+    def named_by(self, client: Client) -> Node | None:
+        """The node whose UUID or client identifier this machine says, whichever node its card is of."""
+        uuid, said = client.uuid, client.client_id
+        node = (self.by_uuid.get(uuid) or self.by_uuid.get(other_order(uuid))) if uuid else None
+        return node or (self.by_client_id.get(said) if said else None)
+
     def assign(self, node: Node, known_by: str = "MAC") -> Assignment:
         """What a declared node belongs to."""
         pool = self.pools[node.pool]

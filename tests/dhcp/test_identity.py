@@ -127,6 +127,7 @@ async def test_the_mac_is_stronger_than_what_a_machine_says() -> None:
     world = World(inventory(nodes=[first, other]))
     ack = await world.get_address(NODE_MACS[0], options={**FIRMWARE, 61: b"\0two"})
     assert ack.options[12] == b"m1"
+    both_told(world, NODE_MACS[0], STRANGER)
 
 
 async def test_the_uuid_is_stronger_than_the_client_identifier_and_that_than_the_place() -> None:

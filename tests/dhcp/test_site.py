@@ -41,7 +41,12 @@ def site(stock: Inventory | None = None, skipped: list[str] | None = None) -> Si
     """A site whose complaints are kept."""
     kept = skipped if skipped is not None else []
     return Site(
-        stock or inventory(), frozenset({int(SERVER)}), 80, frozenset(), lambda name, why: kept.append(name)
+        stock or inventory(),
+        frozenset({int(SERVER)}),
+        80,
+        frozenset(),
+        lambda name, why: kept.append(name),
+        print,
     )
 
 
