@@ -184,6 +184,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/dhcp/test_site.py::test_the_stronger_of_two_operators_words_wins",
     ),
     Sabotage(
+        "a MAC at two places at once is answered at one: believe both",
+        "netboot/dhcp/places.py",
+        "            return self.here\n",
+        "            return None\n",
+        "tests/dhcp/test_places.py::test_a_cloned_mac_at_another_relay_gets_nothing_while_the_first_lives",
+    ),
+    Sabotage(
         "iPXE never loads itself again and again: hand it a program by its architecture",
         "netboot/boot/firmware.py",
         "        found = base + SCRIPT_PATH\n",
