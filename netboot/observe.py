@@ -20,13 +20,14 @@ from typing import BinaryIO, Protocol
 
 from netboot import config as configuration
 from netboot.config import Config, here
+from netboot.dhcp.profile import Profile
 from netboot.dhcp.route import Unicast
 from netboot.dhcp.server import DhcpServer
-from netboot.dhcp.wire import decode
+from netboot.dhcp.wire import Packet, decode
 from netboot.errors import StartError
 from netboot.events import Boots, Journal
 from netboot.link import Ear
-from netboot.model.inventory import Inventory, Network
+from netboot.model.inventory import Inventory, Network, NoMatch
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.net import interface
@@ -158,16 +159,23 @@ class Rehearsal:
     def _clock(self) -> float:
         return self._books.now
 
+    def whose(self, packet: Packet, interface: str) -> Profile | NoMatch:
+        """Whose machine a request comes from, as the server finds it. Raises MalformedPacket."""
+        return self._server.whose(packet, self._port(interface))
+
     async def answer(self, data: bytes, request: Request) -> Ours:
         """What it would have sent to this request at that time."""
         self._books.now, self._books.handed, self._journal.said = request.at, request.handed, ""
         self._books.forget_some()
-        networks = self._inventory.networks.values()
-        own = tuple(n.address for n in networks if n.interface == request.interface and n.address)
-        port = _Kept(request.interface, own)
+        port = self._port(request.interface)
         sender = Unicast(str(request.source), request.source_port) if request.boot_server else None
         await self._server.handle(data, str(request.source), port, sender)
         return Ours(decode(port.sent[0]) if port.sent else None, self._journal.said)
+
+    def _port(self, interface: str) -> _Kept:
+        networks = self._inventory.networks.values()
+        own = tuple(n.address for n in networks if n.interface == interface and n.address)
+        return _Kept(interface, own)
 
 
 class Observer:

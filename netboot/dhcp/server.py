@@ -316,6 +316,11 @@ class DhcpServer:
         elif sender is None:
             await self._converse(packet, kind, client, profile, port)
 
+    def whose(self, packet: Packet, port: Port) -> Profile | NoMatch:
+        """Whose machine a request comes from, as `handle` finds it. Raises MalformedPacket."""
+        client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
+        return self._profile(packet, packet.kind or Kind.DISCOVER, client, port)
+
     def _only_beside(self, client: Client, port: Port) -> bool:
         """Whether other DHCP servers give all addresses where this client is."""
         interface = port.name if client.giaddr is None else None

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from netboot.dhcp.options import client_of
+from netboot.dhcp.profile import Profile
 from netboot.dhcp.wire import Kind, Packet, encode
 from netboot.errors import MalformedPacket
 from netboot.model.inventory import Assignment, Inventory, Network, NoMatch
@@ -43,6 +44,9 @@ class Ours:
 
 class Server(Protocol):
     """Our server, which answers to nobody but us."""
+
+    def whose(self, packet: Packet, interface: str) -> Profile | NoMatch:
+        """Whose machine a request comes from. Raises MalformedPacket for a sender that is no card."""
 
     async def answer(self, data: bytes, request: Request) -> Ours:
         """What it would have sent."""
@@ -111,32 +115,31 @@ class Finding:
 
 async def assess(exchange: Exchange, inventory: Inventory, server: Server) -> Finding | None:
     """The finding of an exchange that is over; None for a sender that is no Ethernet card."""
-    first = exchange.turns[0]
+    first = exchange.turns[0].packet
     try:
-        client = client_of(first.packet, _address(first.packet.giaddr))
+        client = client_of(first, _address(first.giaddr))
     except MalformedPacket:
         return None
     interface = place(exchange, inventory)
     handed = handed_out(exchange, client.mac)
-    match = inventory.match(client, inventory.network_of(interface=interface, giaddr=client.giaddr))
-    network = match.network if isinstance(match, Assignment) else None
     turns: list[Compared] = []
     for turn in exchange.turns:
         offered = turns[0].ours.address if turns else None
-        turns.append(await _turn(turn, exchange, interface, handed, network, server, offered))
+        turns.append(await _turn(turn, exchange, interface, handed, server, offered))
     heard = any(turn.answers or turn.theirs.address for turn in turns)
     found = [d for turn in turns for d in turn.differences]
-    unknown = isinstance(match, NoMatch) and heard
+    profile = server.whose(first, interface)
+    match = profile if isinstance(profile, NoMatch) else profile.assignment
     given = handed.address if handed else None
     return Finding(
         at=exchange.started,
         interface=exchange.interface,
         client=client,
-        name=match.name if isinstance(match, Assignment) else "",
+        name="" if isinstance(match, NoMatch) else match.name,
         why=match.reason,
-        declared=(isinstance(match, Assignment) and match.node is not None) or client.mac in inventory.by_mac,
-        network=network or _network_of(given, inventory),
-        verdict=verdict(found, heard, unknown),
+        declared=_is_declared(match, client.mac, inventory),
+        network=_network_of(given, inventory) if isinstance(match, NoMatch) else match.network,
+        verdict=verdict(found, heard, isinstance(match, NoMatch) and heard),
         turns=tuple(turns),
         handed=given,
         given_name=_given_name(exchange),
@@ -144,23 +147,28 @@ async def assess(exchange: Exchange, inventory: Inventory, server: Server) -> Fi
     )
 
 
+def _is_declared(match: Assignment | NoMatch, mac: Mac, inventory: Inventory) -> bool:
+    return mac in inventory.by_mac or (isinstance(match, Assignment) and match.node is not None)
+
+
 async def _turn(
     turn: Turn,
     exchange: Exchange,
     interface: str,
     handed: Handed | None,
-    network: Network | None,
     server: Server,
     offered: IPv4Address | None,
 ) -> Compared:
-    ours_address = network.address if network else None
-    data = as_ours(turn, ours_address, offered)
+    profile = server.whose(turn.packet, interface)
+    network, own = (
+        (None, None) if isinstance(profile, NoMatch) else (profile.network, profile.group.identifier)
+    )
     asked = Request(
         interface, turn.request.source, turn.request.source_port, turn.at, exchange.boot_server, handed
     )
-    ours = await server.answer(data, asked)
+    ours = await server.answer(as_ours(turn, own, offered), asked)
     there = theirs(turn, exchange)
-    here = side(ours.packet, [str(ours_address)] if ours_address else [])
+    here = side(ours.packet, [] if isinstance(profile, NoMatch) else [str(own), str(profile.server)])
     said = ((a.server, a.kind.name if a.kind else "?", _address(a.packet.yiaddr)) for a in turn.answers)
     answers = tuple(dict.fromkeys(said))
     silent = there.packet is None and there.address is None
