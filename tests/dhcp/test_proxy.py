@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from netboot.dhcp import proxy
 from netboot.dhcp.route import Unicast
@@ -239,3 +242,22 @@ async def test_firmware_without_a_program_of_ours_hears_nothing() -> None:
     assert await beside.say(discover(STRANGER, {**PXE_X64, 93: b"\0\x06"})) is None
     (text,) = beside.reported("dhcp_no_program")
     assert "32-bit" in text
+
+
+_OPTIONS = st.dictionaries(st.sampled_from([43, 50, 54, 60, 77, 82, 93, 97, 175]), st.binary(max_size=40))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kind=st.sampled_from(Kind), options=_OPTIONS, port_4011=st.booleans(), flags=st.sampled_from([0, 0x8000])
+)
+def test_whatever_is_said_no_address_leaves(
+    kind: Kind, options: dict[int, bytes], port_4011: bool, flags: int
+) -> None:
+    """Any message with any options: silence, or a reply without address, and no error of ours."""
+    beside = world()
+    packet = encode(message(STRANGER, kind, options, flags=flags, ciaddr="10.77.0.50"))
+    sender = Unicast("10.77.0.50", 68) if port_4011 else None
+    asyncio.run(beside.server.handle(packet, "10.77.0.50", beside.port, sender))
+    assert all(reply.yiaddr == 0 for _, reply in beside.port.sent)
+    assert not beside.journal.counters["dhcp_internal_error"]
