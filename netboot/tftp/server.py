@@ -404,15 +404,18 @@ class Server:
             self._aborted(running, packet)
 
     def _aborted(self, running: _Running, packet: wire.Error) -> None:
-        """The client ends it. After a question for the size that is its way to say thank you."""
-        if "tsize" in running.request.options and not running.machine.acknowledged:
+        """The client ends it."""
+        if _asked_for_the_size(running):
             self._forget(running)
         else:
             self._end(running, f"the client ended it: error {packet.code} {packet.text[:100]!r}")
 
     def _gone(self, running: _Running) -> None:
         """The client's port is closed: complete if only its last ACK is missing."""
-        self._end(running, None if running.machine.all_sent else "the client closed its port")
+        if _asked_for_the_size(running):
+            self._forget(running)
+        else:
+            self._end(running, None if running.machine.all_sent else "the client closed its port")
 
     def _do(self, running: _Running, action: Action, *, wait: bool = False) -> None:
         try:
@@ -510,6 +513,11 @@ class Server:
 
     def _refused(self, kind: str, text: str, peer: Peer) -> None:
         self._line.report(kind, text, peer[0])
+
+
+def _asked_for_the_size(running: _Running) -> bool:
+    """Whether it ended where a question for the size ends: that is firmware's way to say thank you."""
+    return "tsize" in running.request.options and not running.machine.acknowledged
 
 
 _REQUESTS: Final = (b"\0\1", b"\0\2")

@@ -12,20 +12,20 @@ SIZE = 1_048_576
 
 HEAD = """# TFTP clients
 
-What each client asks for and what it is answered. Made by `scripts/docs` from the records in `tests/captures/tftp`
-(`scripts/captures --tftp` records the clients anew) and from the server's own negotiation, for a file of
-1 MiB over Ethernet; a test fails when this page is stale. "constructed" clients were not at hand: their requests
-are made from the source that is named.
+What each client asks for and what it is answered. Made by `scripts/docs` from the records in
+`tests/captures/tftp` (`scripts/captures --tftp` records the clients anew) and from the server's own
+negotiation, for a file of 1 MiB over Ethernet; a test fails when this page is stale. "constructed" clients
+were not at hand: their requests are made from the source that is named.
 
 | client | version | asks | is answered | record |
 |---|---|---|---|---|
 """
 
 TAIL = """
-Without options a transfer has blocks of 512 octets, one at a time. `blksize` is cut to what leaves unfragmented: 1468 on
-Ethernet. `windowsize` is cut to 64, with `server.tftp.single_port` to 8. Options that we do not know, and values out of
-their range, are left out of the answer, as RFC 2347 wants. How names are read, what is sent again and when, and every
-limit: [tftp.md](tftp.md).
+Without options a transfer has blocks of 512 octets, one at a time. `blksize` is cut to what leaves
+unfragmented: 1468 on Ethernet. `windowsize` is cut to 64, with `server.tftp.single_port` to 8. Options that
+we do not know, and values out of their range, are left out of the answer, as RFC 2347 wants. How names are
+read, what is sent again and when, and every limit: [tftp.md](tftp.md).
 """
 
 
