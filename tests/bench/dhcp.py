@@ -8,15 +8,13 @@ and syncs its lease file, Kea writes its memfile without a sync, ours commits to
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.bench.frame import peers, report, sites
-from tests.bench.frame.build import compiled
-from tests.bench.frame.link import CLIENT, SERVER, Link
+from tests.bench.frame import during, peers, report, sites
+from tests.bench.frame.dhcp_load import Load
+from tests.bench.frame.link import Link
 from tests.bench.frame.report import Column, Verdict, median, ratio
 from tests.bench.frame.server import Server
 from tests.bench.frame.turns import Figures, Make, alternate
@@ -35,30 +33,11 @@ COLUMNS = (
 )
 
 
-class Load:
-    """The load generator, compiled for this run."""
-
-    def __init__(self, link: Link, folder: Path) -> None:
-        self._link, self._program = link, compiled("dhcpload", folder)
-
-    def command(self, *words: str, local: object = CLIENT) -> list[str]:
-        """Its command line in the client's namespace."""
-        program = (str(self._program), "-s", str(SERVER), "-l", str(local))
-        return ["ip", "netns", "exec", self._link.client, *program, *words]
-
-    def run(self, *words: str) -> Figures:
-        """What it measured. Raises RuntimeError where answers were wrong."""
-        done = subprocess.run(self.command(*words), stdout=subprocess.PIPE, check=True, text=True)
-        figures: Figures = json.loads(done.stdout)
-        if figures["wrong"] or figures["refused"]:
-            raise RuntimeError(f"a server answered wrongly: {done.stdout}")
-        return figures
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Our options."""
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (3)")
     parser.add_argument("--machines", type=int, default=1000, help="reservations (1000)")
+    parser.add_argument("--during", choices=sorted(during.DISTURBANCES), help="ours alone, disturbed by this")
     parser.add_argument("--only", metavar="WORD", default="", help="only servers whose name has this word")
 
 
@@ -66,6 +45,8 @@ def run(options: argparse.Namespace) -> Sequence[Verdict]:
     """Measure, print the tables, return the verdicts."""
     if options.quick:
         options.seconds = 0.3
+    if options.during:
+        return during.run(options)
     contenders = {name: make for name, make in _contenders(options.machines).items() if options.only in name}
     if options.quick:
         contenders.pop(MANY, None)

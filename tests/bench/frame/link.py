@@ -9,7 +9,9 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Self
 
-SERVER, CLIENT = IPv4Address("10.77.0.1"), IPv4Address("10.77.0.2")
+SERVER, CLIENT, *OTHERS = (IPv4Address(f"10.77.0.{n}") for n in range(1, 6))
+"""The addresses of the link: the server's, and those of the client's side."""
+
 PREFIX = 10
 """The link's subnet is 10.64.0.0/10, so that a farm of 100,000 machines fits."""
 
@@ -42,8 +44,9 @@ class Link:
                 "ip", "link", "add", INTERFACE, "netns", self.server,
                 "type", "veth", "peer", "name", INTERFACE, "netns", self.client,
             )  # fmt: skip
-            for namespace, address in ((self.server, SERVER), (self.client, CLIENT)):
-                command("ip", "-n", namespace, "address", "add", f"{address}/{PREFIX}", "dev", INTERFACE)
+            for namespace, addresses in ((self.server, (SERVER,)), (self.client, (CLIENT, *OTHERS))):
+                for each in addresses:
+                    command("ip", "-n", namespace, "address", "add", f"{each}/{PREFIX}", "dev", INTERFACE)
                 for device in ("lo", INTERFACE):
                     command("ip", "-n", namespace, "link", "set", device, "up")
         except BaseException:

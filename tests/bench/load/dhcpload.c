@@ -7,12 +7,13 @@
  * that OUTSTANDING are always under way: the server's capacity. With -r RATE they begin at that rate: latency.
  * An exchange without an answer for MS milliseconds (1000) is lost. -p: the clients are firmware (PXEClient),
  * which opens boots. -x: invented cards at random, and only DISCOVERs: a flood. -1: each machine once, with
- * retransmissions after MS, then the end: how long all of them take.
+ * retransmissions after MS, then the end: how long all of them take. SIGTERM ends it early, with results.
  * Prints one line of JSON; `wrong` are ACKs of another address than the OFFER's; times in milliseconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,13 @@ static int sock, slots = 64, firmware, flood, once;
 static long machines = 1000, first_machine, next_machine, finished;
 static long lost, refused, wrong, repeated;
 static double seconds = 3, rate, patience = 1.0;
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+    (void)number;
+    stopped = 1;
+}
 
 static double now(void)
 {
@@ -309,13 +317,14 @@ int main(int count, char **words)
 {
     options(count, words);
     open_socket();
+    signal(SIGTERM, stop);
     srandom((unsigned)time(NULL));
     for (Times *each[] = {&offers, &acks, &wholes}, **t = each; t < each + 3; t++)
         (*t)->values = malloc(SAMPLES * sizeof(float));
     double start = now(), looked = start, due = start, t = start;
     for (int i = 0; rate == 0 && i < slots; i++)
         begin(i);
-    while (t < start + seconds && !(once && finished == machines)) {
+    while (!stopped && t < start + seconds && !(once && finished == machines)) {
         if (rate > 0 && !(once && next_machine >= machines))
             due = begin_due(due, t);
         double wait = rate > 0 ? (due - now()) * 1e3 : 5;
