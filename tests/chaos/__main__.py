@@ -1,20 +1,21 @@
-"""`python -m tests.chaos leases --times N --seed S`, which is what scripts/chaos runs."""
+"""`python -m tests.chaos leases|boots --times N --seed S`, which is what scripts/chaos runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.chaos import leases
+from tests.chaos import boots, leases
 
 
 def main() -> int:
     """Run one kind of chaos; its exit status."""
     parser = argparse.ArgumentParser(
-        prog="scripts/chaos", description="Kill the daemon, and see what is lost."
+        prog="scripts/chaos", description="Kill the daemon or its machines, and see what is lost."
     )
     kinds = parser.add_subparsers(metavar="WHAT", required=True)
     leases.register(kinds)
+    boots.register(kinds)
     args = parser.parse_args()
     return int(args.run(args))
 
