@@ -19,7 +19,7 @@ from netboot.cli import main
 from tests.interop.foreign import NODE, NODE_ADDRESS, PROGRAMS, SERVERS, boot_files, dnsmasq, running
 from tests.interop.stranger import IPXE, Stranger
 from tests.interop.test_dhcp_clients import need
-from tests.lab.appliance import environment
+from tests.lab.appliance import ROOT, environment
 from tests.lab.namespace import ADDRESS, BRIDGE, Lab, enter, wait_until
 from tests.lab.site import scratch
 
@@ -160,6 +160,27 @@ def test_a_dynamic_address_agrees_and_a_renewal_after_a_restart_too(
                 "kind": "ACK",
                 "address": address,
             }
+
+
+def test_a_relayed_exchange_is_seen_with_its_relay_agent(lab: Lab, folder: Path, tmp_path: Path) -> None:
+    """Unicast between relay agent and server, on the server's own host; dynamic here as there."""
+    need("dnsmasq")
+    (folder / "netboot.yaml").write_text(
+        CONFIG + "  - {name: guests, cluster: blue, network: lab, catch_all: true}\n"
+    )
+    relay = ["--relay", "10.77.0.9", "--server", ADDRESS, "--as", "relayed", "--mac", GUEST, "--request"]
+    with (
+        dnsmasq(lab, folder),
+        Stranger(lab, "relay", "52:54:00:77:aa:01", tmp_path) as host,
+        observing(lab, folder) as observer,
+    ):
+        host.run("ip", "addr", "add", "10.77.0.9/24", "dev", "eth0")
+        done = host.run("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "netboot", "probe", *relay)
+        assert done.returncode == 0, done.stdout
+        (found,) = observer.wait(GUEST)
+    assert (found["giaddr"], found["network"], found["dynamic"]) == ("10.77.0.9", "lab", True)
+    assert [turn["ours"]["kind"] for turn in found["turns"]] == ["OFFER", "ACK"]
+    assert len({t[side]["address"] for t in found["turns"] for side in ("ours", "theirs")}) == 1
 
 
 def frames_from(name: str, source: bytes, work: Any) -> list[bytes]:
