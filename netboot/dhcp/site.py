@@ -97,11 +97,12 @@ class Site:
 
         `held_as`: see `Inventory.match`.
         """
-        get = packet.options.get
         routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
         said = (client.uuid, client.client_id, held_as) if self.further else None
-        wish = get(50) if self._shared and port.name in self._shared else None
-        key = (client.mac, port.name, packet.giaddr, routed, get(82), get(118), said, wish)
+        wish = packet.options.get(50) if self._shared and port.name in self._shared else None
+        key: _Key = (client.mac, port.name)
+        if packet.giaddr or routed or said or wish or client.subnet is not None:
+            key += (packet.giaddr, routed, packet.options.get(82), client.subnet, said, wish)
         found = self._profiles.get(key) or self._strangers.get(key)
         if found is None:
             found = self._made(client, port, routed, held_as, packet.u32(50) if wish else None)
