@@ -27,7 +27,7 @@ async def test_a_request_to_the_other_server_is_only_noted() -> None:
         assert boot is not None
         assert (lease.address, lease.mac, lease.boot_id) == (address(wanted), STRANGER, boot.id)
         assert boot.address == address(wanted)
-    assert [s.step for s in boot.steps] == ["discover", "offer", "ack"]
+    assert boot is not None and [s.step for s in boot.steps] == ["discover", "offer", "ack"]
 
 
 async def test_who_takes_an_address_last_has_it() -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scapy.layers.dhcp import BOOTP, DHCP  # type: ignore[import-untyped]
-from scapy.layers.inet import IP, UDP  # type: ignore[import-untyped]
-from scapy.layers.l2 import Dot1Q, Ether  # type: ignore[import-untyped]
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Dot1Q, Ether
 
 from netboot.dhcp.wire import Kind
 from netboot.shadow.pcap import Frame

@@ -201,6 +201,10 @@ class RecordingPort:
         """Nothing arrives."""
         return iter(())
 
+    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+        """Nothing arrives."""
+        return iter(())
+
     def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Keep a datagram."""
         self._keep(f"udp {host}:{port}", payload)
