@@ -332,6 +332,7 @@ async def test_a_node_declared_in_another_network_is_not_answered() -> None:
         b"\0" * 300,
         encode(discover(STRANGER))[:100],
         encode(discover(STRANGER, {82: b"\x01\x01x"})),
+        encode(discover(STRANGER, giaddr="10.77.0.1")),
         encode(discover(STRANGER)._replace(op=Op.REPLY)),
         encode(discover(STRANGER)._replace(chaddr=b"\xff" * 6)),
         encode(discover(STRANGER)._replace(htype=6)),
@@ -346,6 +347,14 @@ async def test_a_malformed_datagram_is_counted_and_logged_once(data: bytes) -> N
     assert world.journal.counters["dhcp_malformed"] == 10
     assert len(world.reported("dhcp_malformed")) == 1
     assert (await world.get_address(NODE_MACS[0])).yiaddr == int(NODE_ADDRESS)
+
+
+async def test_each_card_that_sends_bad_octets_is_named() -> None:
+    """Machines without an address all come from 0.0.0.0: there the card tells one from another."""
+    world = World()
+    for mac in (STRANGER, OTHER_STRANGER, STRANGER):
+        await world.say(encode(discover(mac))[:250] + b"\x0c\xff")
+    assert len(world.reported("dhcp_malformed")) == 2
 
 
 async def test_bootp_is_left_alone() -> None:
