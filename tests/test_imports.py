@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (
     ("errors", "version"),
     ("model",),
-    ("store", "join", "cluster", "power", "proc", "config", "net", "events", "catalog", "tree", "cold", "askers",
-     "dhcp", "tftp", "boot", "shadow", "link"),
-    ("dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+    ("store", "join", "cluster", "power", "proc", "config", "net", "alive", "events", "catalog", "tree",
+     "cold", "askers", "dhcp", "tftp", "boot", "shadow", "link"),
+    ("dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
      "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
     ("startup",),
     ("app", "observe"),
@@ -28,7 +28,7 @@ LEVELS = (
 
 CORES = (
     "errors", "model", "boot", "dhcp.wire", "dhcp.options", "dhcp.engine", "dhcp.route",
-    "dhcp.profile", "dhcp.pool", "dhcp.site", "dhcp.identity", "dhcp.places",
+    "dhcp.profile", "dhcp.pool", "dhcp.stock", "dhcp.site", "dhcp.identity", "dhcp.places",
     "dhcp.option_values", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
     "tftp.wire", "tftp.transfer", "dhcp.readable",
     "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
@@ -36,7 +36,7 @@ CORES = (
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
 SHELLS = (
-    "dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+    "dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
     "tftp.server", "tftp.scripts", "web", "fleet",
 )  # fmt: skip
 WORLD = {
@@ -46,8 +46,9 @@ WORLD = {
 """What cores and doors know nothing of: sockets, loops, databases, processes, the clock, chance."""
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
-    {"dhcp.server", "dhcp.allocation", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
-    {"web.boot", "web.accept", "web.scripts", "web.http1"}, {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
+    {"dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
+    {"web.boot", "web.accept", "web.scripts", "web.http1"},
+    {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
 LEAN = ("tftp.server", "web.bulk", "web.https")
@@ -232,6 +233,8 @@ MIRRORED_ELSEWHERE = {
     "__init__": "the glossary and the map",
     "__main__": "one line; every test of the command line goes through it",
     "errors": "the exception tree; each error is met where it is raised",
+    "web.api.sources": "what the API's views are given; each of their tests gives it",
+    "web.api.answers": "a few words that all views of the API answer with",
 }
 """Modules without a test file of their own, and why."""
 
