@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import uuid as uuid_module
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address
 
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(?:\1[0-9a-f]{2}){4}")
@@ -110,9 +110,19 @@ class Client:
     server_id: IPv4Address | None = None
     """The server identifier that it shall be told, so that renewals pass the relay, too (RFC 5107)."""
 
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        claims = tuple(getattr(self, name) for name in _CLAIMS)
+        object.__setattr__(self, "_hash", hash(claims))
+
     def __hash__(self) -> int:
-        """By the card alone: what a client leads to is looked up several times for each packet."""
-        return hash(self.mac)
+        """Made once, for what a client leads to is looked up for each packet; of every claim, so that no
+        flood of clients with one MAC finds the same place in our caches."""
+        return self._hash
+
+
+_CLAIMS = tuple(each.name for each in fields(Client) if each.compare)
 
 
 def smbios_uuid(wire_order: uuid_module.UUID) -> uuid_module.UUID:

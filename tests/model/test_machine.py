@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,16 @@ def test_a_client_claims_nothing_that_it_did_not_say() -> None:
     client = Client(Mac("52:54:00:12:34:56"))
     assert client.speaker is Speaker.SYSTEM
     assert (client.arch, client.uuid, client.client_id, client.giaddr) == (None, None, None, None)
+
+
+def test_clients_with_one_mac_do_not_share_a_hash() -> None:
+    """A flood of them would make every look into a cache slow; equal ones still are one key."""
+    flood = {hash(Client(Mac("52:54:00:12:34:56"), client_id=bytes([i]))) for i in range(100)}
+    flood |= {hash(Client(Mac("52:54:00:12:34:56"), hostname=str(i))) for i in range(100)}
+    assert len(flood) == 200
+    first, second = (Client(Mac("52:54:00:12:34:56"), uuid="u") for _ in range(2))
+    assert first == second and hash(first) == hash(second)
+    assert replace(first, uuid=None) == Client(Mac("52:54:00:12:34:56"))
 
 
 def test_both_numbers_of_x64_are_known() -> None:
