@@ -49,7 +49,7 @@ def test_the_contract_without_its_refused_lines_is_accepted(
     file.write_text("".join(lines))
     assert check("--config", str(file)) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"{file}: accepted, 1 network, 3 clusters, 2 pools, 1 node, 6 warnings"
+        f"{file}: accepted, 1 network, 3 clusters, 2 pools, 1 node, 9 warnings"
     )
 
 
