@@ -32,7 +32,8 @@ _ABSOLUTE = re.compile(r"(?i:https?)://[^/?]+")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9._-]+)+/?")  # what most paths are: nothing to undo
 _ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_RANGE = re.compile(r"[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*")
+_RANGE = re.compile(r"[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})[ \t]*")
+_HOST = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%\[\]-]*")
 _ONCE = frozenset({"authorization", "content-length", "content-type", "host", "range", "transfer-encoding"})
 
 
@@ -154,6 +155,8 @@ def _refuse_ambiguous(headers: Mapping[str, str], version: tuple[int, int]) -> N
         raise MalformedHead("Transfer-Encoding is not taken here: send a Content-Length", 501)
     if version == (1, 1) and "host" not in headers:
         raise MalformedHead("an HTTP/1.1 request without Host")
+    if not _HOST.fullmatch(headers.get("host", "")):
+        raise MalformedHead("the Host field holds a character that no host has")
 
 
 def _length(headers: Mapping[str, str]) -> int:
@@ -221,6 +224,8 @@ def parse_range(text: str | None, size: int) -> tuple[int, int] | Unsatisfiable 
     if match is None or match.group(1) == match.group(2) == "":
         return UNSATISFIABLE
     first, last = match.groups()
+    if size == 0 and not int(first or 0):
+        return None  # the whole of nothing; a client that resumes an empty file is done
     if not first:
         wanted = min(int(last), size)
         return (size - wanted, size - 1) if wanted else UNSATISFIABLE

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 import errno
 import os
 import time
@@ -58,6 +59,8 @@ def respond(head: Head, file: Opened) -> Reply:
         ("Last-Modified", changed),
         ("Accept-Ranges", "bytes"),
     ]
+    if not _as_expected(head.headers, tag, file.mtime_ns // 1_000_000_000):
+        return refusal(head, 412, "this file is not the one that was asked for")
     if _unchanged(head.headers, tag, changed):
         # Content-Length is what the GET would have had (RFC 9110 8.6)
         return Reply(304, response_head(304, file.size, keep_alive=keep, fields=fields), keep_alive=keep)
@@ -78,6 +81,23 @@ def respond(head: Head, file: Opened) -> Reply:
 def http_date(seconds: int) -> str:
     """IMF-fixdate of a time in seconds since the epoch (RFC 9110 5.6.7); the helpers keep the C locale."""
     return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(seconds))
+
+
+def _as_expected(headers: Mapping[str, str], tag: str, changed: int) -> bool:
+    """Whether the file is the one that If-Match or If-Unmodified-Since means (RFC 9110 13.2.2)."""
+    if "if-match" in headers:
+        tags = [part.strip() for part in headers["if-match"].split(",")]
+        return "*" in tags or tag in tags
+    wanted = _seconds(headers.get("if-unmodified-since", ""))
+    return wanted is None or changed <= wanted
+
+
+def _seconds(date: str) -> int | None:
+    """A date as seconds since the epoch; None where it is none, so that its condition is not looked at."""
+    try:
+        return calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _unchanged(headers: Mapping[str, str], tag: str, changed: str) -> bool:

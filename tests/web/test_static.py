@@ -100,6 +100,25 @@ def test_an_unchanged_file_is_not_sent_again() -> None:
     assert answer('If-None-Match: "x"', f"If-Modified-Since: {CHANGED}")[0].status == 200
 
 
+def test_a_file_that_is_another_one_by_now_is_refused() -> None:
+    """412 where If-Match or If-Unmodified-Since does not hold (RFC 9110 13.1.1, 13.1.4)."""
+    tag = static.entity_tag("/files/a", FILE)
+    early = CHANGED.replace("20 GMT", "19 GMT")
+    for field, status in (
+        (f"If-Match: {tag}", 200),
+        (f'If-Match: "x", {tag}', 200),
+        ("If-Match: *", 200),
+        ('If-Match: "x"', 412),
+        (f"If-Match: W/{tag}", 412),
+        (f"If-Unmodified-Since: {CHANGED}", 200),
+        (f"If-Unmodified-Since: {early}", 412),
+        ("If-Unmodified-Since: yesterday", 200),
+        ("If-Unmodified-Since: Tue, 14 Nov 99999999999 22:13:20 GMT", 200),
+    ):
+        assert answer(field)[0].status == status, field
+    assert answer(f"If-Match: {tag}", f"If-Unmodified-Since: {early}")[0].status == 200
+
+
 def test_the_tag_of_an_images_file_is_its_content() -> None:
     """Two hosts with the same generation have the same tag, so a download resumes at either."""
     one = Opened(-1, 10, 1, (1, 1, 1, 10), GENERATION)
