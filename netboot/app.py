@@ -76,6 +76,7 @@ def serve(paths: Sequence[Path | str]) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns its exit status. Raises ConfigError and StartError."""
     config = configuration.load(paths)
     inventory = startup.with_addresses(config.inventory, config.server.address)
+    inventory.index()
     https = {} if config.server.boot_https is None else HTTPS
     bound = startup.prepare(config, inventory, {**HELPERS, **https})
     for warning in (*config.warnings, *bound.warnings):
@@ -379,6 +380,8 @@ class App:
         try:
             fresh = await load_in_child(self._paths)
             inventory = startup.with_addresses(fresh.inventory, fresh.server.address)
+            for _ in inventory.indexing():
+                await asyncio.sleep(0)  # a packet's turn
             boot_servers = self._reopened(inventory)
         except (ConfigError, StartError) as error:
             self._journal.note(

@@ -93,7 +93,6 @@ async def _receive(process: asyncio.subprocess.Process) -> Config:
         raise ConfigError([f"{what}; {remedy}"]) from None
     config: Config = first
     whole = replace(config, inventory=replace(config.inventory, nodes=tuple(nodes)))
-    await asyncio.to_thread(whole.inventory.index)
     if len(nodes) > _FARM:
         gc.freeze()  # the collector would walk them all, again and again, for nothing
     return whole

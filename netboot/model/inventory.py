@@ -7,11 +7,12 @@ whole snapshot. `Inventory.match` is the one place that decides what a machine b
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from netboot.model.machine import Client, Mac, other_order
 from netboot.model.manners import Admit, Limits
@@ -198,6 +199,10 @@ class NoMatch:
     reason: str
 
 
+_INDEXES = ("by_mac", "by_uuid", "by_client_id", "by_relay", "by_name", "reserved")
+_INDEXED_AT_ONCE = 500
+
+
 @dataclass(frozen=True)
 class Inventory:
     """Everything that was declared: one immutable snapshot."""
@@ -251,9 +256,18 @@ class Inventory:
 
     def index(self) -> None:
         """Build all indexes now, so that no packet waits for them."""
-        further = ("by_uuid", "by_client_id", "by_relay", "known_further")
-        for name in ("by_mac", *further, "by_name", "reserved", "_catch_all"):
-            getattr(self, name)
+        for _ in self.indexing():
+            pass
+
+    def indexing(self) -> Iterator[None]:
+        """As `index`, in steps of a millisecond or so, between which others may have their turn."""
+        made: dict[str, dict[Any, Node]] = {name: {} for name in _INDEXES}
+        for at in range(0, len(self.nodes), _INDEXED_AT_ONCE):
+            part = replace(self, nodes=self.nodes[at : at + _INDEXED_AT_ONCE])
+            for name, index in made.items():
+                index.update(getattr(part, name))
+            yield
+        vars(self).update(made)
 
     @cached_property
     def _catch_all(self) -> Mapping[str, Pool]:

@@ -229,5 +229,23 @@ def test_the_indexes_are_ready_after_index() -> None:
     """A packet after a reload waits for none of them."""
     fresh = replace(INVENTORY)
     fresh.index()
-    assert {"by_mac", "by_name", "reserved", "_catch_all"} <= set(vars(fresh))
+    assert {"by_mac", "by_uuid", "by_client_id", "by_relay", "by_name", "reserved"} <= set(vars(fresh))
     assert fresh.by_name["m1"] is fresh.reserved[IPv4Address("10.77.0.10")] is fresh.by_mac[SECOND]
+
+
+def test_a_farm_is_indexed_in_steps_between_which_others_have_their_turn() -> None:
+    """The steps make what the properties make by themselves, and none of them is a long one."""
+    nodes = tuple(
+        Node(
+            f"n{i}",
+            "compute",
+            (Mac.from_bytes(i.to_bytes(6, "big")),),
+            IPv4Address(0x0A4D0000 + i),
+            uuid=str(i),
+        )
+        for i in range(1, 2001)
+    )
+    farm, same = replace(INVENTORY, nodes=nodes), replace(INVENTORY, nodes=nodes)
+    assert len(list(farm.indexing())) == 4
+    for name in ("by_mac", "by_uuid", "by_client_id", "by_relay", "by_name", "reserved"):
+        assert vars(farm)[name] == getattr(same, name)
