@@ -198,9 +198,10 @@ def test_a_range_is_read_as_the_rfc_says(text: str | None, answer: object) -> No
     assert parse_range(text, 100) == answer
 
 
-def test_a_range_of_an_empty_file_is_unsatisfiable() -> None:
-    """No byte of an empty file can be asked for."""
-    assert parse_range("bytes=0-", 0) == UNSATISFIABLE
+def test_the_whole_of_an_empty_file_is_a_range_that_is_met() -> None:
+    """From the start: the whole, as nginx does; from anywhere else there is nothing."""
+    assert [parse_range(f"bytes={text}", 0) for text in ("0-", "0-9", "-5")] == [None] * 3
+    assert parse_range("bytes=5-", 0) == UNSATISFIABLE
 
 
 def test_a_response_always_tells_its_length() -> None:
