@@ -26,8 +26,8 @@ Rooms, from the roof down; an arrow of imports only descends
     errors       the exception tree
 
 Where to make a change
-    a DHCP option            a row of dhcp/options.py (a type of value: dhcp/option_values.py), docs/dhcp-options.md
-    whose machine it is      Inventory.match in model/inventory.py; two that say they are one: dhcp/identity.py
+    a DHCP option            a row of dhcp/options.py, a type of value in dhcp/option_values.py
+    whose machine it is      Inventory.match; dhcp/identity.py for two that say they are one
     an architecture          a row of boot/firmware.py
     a quirk of firmware      a row of boot/quirks.py, and one of tests/docs/field.py
     a key of the file        config/, and a row of docs/configuration.md
