@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from tests.chaos.disk import FAULTS, Disk
 from tests.chaos.leases import Daemon, chaos
 from tests.interop.stranger import Stranger
+from tests.lab.appliance import ROOT, environment
 from tests.lab.namespace import Lab, wait_until
 from tests.lab.site import scratch, write_yaml
 
@@ -103,6 +106,42 @@ def test_what_was_written_after_the_faults_is_there_after_a_power_cut(site: Site
     site.daemon.die(site.daemon.family())
     site.daemon.start()
     assert {row["mac"]: row["address"] for row in site.daemon.items("/api/v1/leases")} == before
+
+
+def refused_start(site: Site, path: Path) -> str:
+    """What a second daemon says that cannot start, in a namespace where all ports are free."""
+    command = [sys.executable, "-m", "netboot", "serve", "--config", str(path)]
+    with Lab() as other:
+        done = subprocess.run(
+            [*other.prefix, *command], cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 2, done.stdout
+    return done.stdout
+
+
+def test_a_second_daemon_on_one_data_dir_is_refused(site: Site) -> None:
+    """With the reason and what to do; the first one serves on."""
+    said = refused_start(site, site.daemon.configs[0])
+    assert "in use by another netboot: stop that one first" in said
+    assert site.known.lease() == "10.77.0.41"
+
+
+@pytest.mark.parametrize("damage", [b"", b"this is no database" * 500])
+def test_a_damaged_store_is_never_an_empty_one(site: Site, damage: bytes) -> None:
+    """The daemon does not start on it; the remedy says that declared nodes need no backup."""
+    copy = site.daemon.data_dir.with_name(f"damaged-{len(damage)}")
+    shutil.copytree(site.daemon.data_dir, copy)
+    for each in copy.glob("netboot.db-*"):
+        each.unlink()
+    (copy / "netboot.db").write_bytes(damage)
+    text = site.daemon.configs[0].read_text().replace(str(site.daemon.data_dir), str(copy))
+    path = copy.with_suffix(".yaml")
+    path.write_text(text)
+    said = refused_start(site, path)
+    assert "netboot.db is damaged" in said and "Put a backup in its place, or move it away" in said
+    assert "declared nodes keep their addresses" in said
+    assert (copy / "netboot.db").read_bytes() == damage
 
 
 def test_power_cuts_lose_no_acknowledged_lease() -> None:
