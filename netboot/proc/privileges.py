@@ -112,12 +112,14 @@ def process_name(name: str) -> None:
     _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
 
 
-def run_above_helpers(priority: int = 10) -> str | None:
+def run_above_helpers(above: int = 10) -> str | None:
     """Schedule this process before its helpers; None, or the warning when the host does not allow it.
 
-    SCHED_RR, else a nice value. Threads that are started before `leave_the_rest_ordinary` come along.
+    SCHED_RR, so much above what we were started with, as the helpers were; else a nice value. Threads that
+    are started before `leave_the_rest_ordinary` come along.
     """
     try:
+        priority = min(os.sched_getparam(0).sched_priority + above, os.sched_get_priority_max(os.SCHED_RR))
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
         return None
     except OSError:

@@ -77,3 +77,15 @@ def test_the_writer_runs_as_control_does_and_what_is_started_later_is_ordinary()
         "assert found == [os.SCHED_RR, os.SCHED_OTHER], found\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
+
+
+@pytest.mark.root
+def test_control_is_above_helpers_that_were_started_in_real_time() -> None:
+    """A unit with CPUSchedulingPolicy=rr gives its priority to control and helpers alike."""
+    code = (
+        "import os; from netboot.proc import privileges\n"
+        "os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(20))\n"
+        "assert privileges.run_above_helpers() is None\n"
+        "assert os.sched_getparam(0).sched_priority == 30\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0
