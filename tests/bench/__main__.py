@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import tests.bench as benches
 from tests.bench.frame import report
@@ -15,6 +18,22 @@ from tests.bench.frame.turns import Refused
 
 PRIORITY = 20
 """SCHED_RR priority of a bench and its servers: what else the machine does then disturbs both sides less."""
+
+
+LOCK = Path("/run/lock/netbench")
+"""Held by the bench that runs: two at once would measure each other."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other bench runs on this machine, and keep others waiting."""
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("scripts/bench: another bench runs; waiting for its end", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def names() -> list[str]:
@@ -47,6 +66,19 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     return chosen
 
 
+def measured(chosen: argparse.Namespace) -> Sequence[report.Verdict] | None:
+    """Run the bench; None where it cannot run here, which is told."""
+    if not chosen.ordinary:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+    print(report.heading(chosen.bench, sys.argv[1:]), flush=True)
+    try:
+        verdicts: Sequence[report.Verdict] = chosen.run(chosen)
+        return verdicts
+    except Refused as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return None
+
+
 def main() -> int:
     """Run the bench; 1 where a floor was missed, 2 where it cannot run here."""
     chosen = options(sys.argv[1:])
@@ -55,13 +87,9 @@ def main() -> int:
             "scripts/bench: it makes network namespaces, so it needs root: run it with sudo", file=sys.stderr
         )
         return 2
-    if not chosen.ordinary:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
-    print(report.heading(chosen.bench, sys.argv[1:]), flush=True)
-    try:
-        verdicts = chosen.run(chosen)
-    except Refused as error:
-        print(f"scripts/bench: {error}", file=sys.stderr)
+    with alone():
+        verdicts = measured(chosen)
+    if verdicts is None:
         return 2
     return 0 if chosen.quick or all(verdict.met for verdict in verdicts) else 1
 
