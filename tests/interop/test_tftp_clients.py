@@ -212,6 +212,7 @@ async def test_more_blocks_than_sixteen_bits_can_count_arrive(
     ("client", "options"),
     [
         (atftp, ("windowsize 8", "blksize 1468", "timeout 1")),
+        (hpa, ()),
         (busybox, ("-b", "1432")),
         (curl, ("--tftp-blksize", "1468")),
     ],

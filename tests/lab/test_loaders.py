@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.lab.appliance import describe, step
-from tests.lab.site import Site, mac_of
+from tests.lab.site import LOADERS, Site, mac_of
 
-pytestmark = pytest.mark.lab
+MISSING = [path for path in LOADERS.values() if not Path(path).exists()]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
 
 
 @pytest.mark.parametrize(
