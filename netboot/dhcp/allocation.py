@@ -148,8 +148,7 @@ class Allocation:
         """The state of a network's ranges; made anew where a reload changed them."""
         stock = self._stocks.get(network)
         if stock is None or not stock.fits(addresses):
-            leases = [lease for lease in await self._leases.leases() if int(lease.address) in addresses]
-            stock = self._stocks[network] = Stock(addresses, leases)
+            stock = self._stocks[network] = Stock(addresses, await self._leases.leases())
             for number in self._resting or ():
                 stock.rest(number)
         return stock
@@ -324,18 +323,16 @@ class Allocation:
         """How full a network's ranges are. Raises StoreError."""
         await self._know_rests(now)
         stock = await self._stock(network.name, addresses)
-        held = [
-            lease
-            for lease in await self._leases.leases()
-            if int(lease.address) in addresses and self._held(lease, network, now)
-        ]
-        resting = sum(int(lease.address) not in (self._resting or ()) for lease in held)
-        free = stock.size - resting - stock.resting
+        held = (
+            int(lease.address) for lease in await self._leases.leases() if self._held(lease, network, now)
+        )
+        used = {number for number in held if number in stock and not self._rests(number, now)}
+        free = stock.size - len(used) - stock.resting
         since = stock.exhausted_since if free <= 0 else None
-        return Usage(stock.size, len(held), max(free, 0), stock.resting, since)
+        return Usage(stock.size, len(used), max(free, 0), stock.resting, since)
 
     def _held(self, lease: Lease, network: Network, now: float) -> bool:
-        boot = self._boots.of_node(lease.name)
-        if boot is not None and boot.ended is None:
+        if not lease.released and (lease.live(now) or now - lease.last_seen < network.lease):
             return True
-        return not lease.released and (lease.live(now) or now - lease.last_seen < network.lease)
+        boot = self._boots.of_node(lease.name)
+        return boot is not None and boot.ended is None

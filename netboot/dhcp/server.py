@@ -7,6 +7,7 @@ while it waits for the store, others are answered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import math
@@ -155,6 +156,7 @@ class DhcpServer:
         self._ports = tuple(endpoints)
         self._site = None
         await self._remember()
+        await self._count_addresses()
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain, endpoint)
         for ear in ears:
@@ -461,6 +463,13 @@ class DhcpServer:
         except StoreError:
             return -math.inf
         return lease.last_seen if lease is not None and lease.mac == mac else -math.inf
+
+    async def _count_addresses(self) -> None:
+        """See which addresses are taken before the first machine asks: very many leases take a while."""
+        with contextlib.suppress(StoreError):  # whoever asks is told
+            for network in self._inventory().networks.values():
+                if network.ranges:
+                    await self.usage(network)
 
     async def usage(self, network: Network) -> Usage:
         """How full the ranges of a network are. Raises StoreError."""

@@ -51,8 +51,13 @@ class Stock:
         self._promised: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._promised_to: dict[str, int] = {}
         self._resting: set[int] = set()
-        for lease in sorted(leases, key=_seen):
-            self.leased(lease)
+        for seen, number in sorted((_seen(lease), int(lease.address)) for lease in leases):
+            place = self._place(number)
+            if place is not None and self._free.take(place):
+                self._aging[number] = seen
+
+    def __contains__(self, number: int) -> bool:
+        return self._place(number) is not None
 
     @property
     def size(self) -> int:
