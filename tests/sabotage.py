@@ -114,6 +114,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/dhcp/test_server.py::test_a_dynamic_ack_never_leaves_unwritten",
     ),
     Sabotage(
+        "an address is never in two hands: ask no card that a reload took from its node",
+        "netboot/dhcp/server.py",
+        "occupied = await self.allocation.kept_by_former_card(lease, client.mac, profile)",
+        "occupied = False",
+        "tests/dhcp/test_allocation.py::test_two_nodes_that_swap_their_cards_never_share_an_address",
+    ),
+    Sabotage(
         "an address is never in two hands: give a living holder's away",
         "netboot/dhcp/engine.py",
         "    return occupant.live(now) or now - occupant.last_seen < profile.network.lease\n",

@@ -170,6 +170,15 @@ class Allocation:
             return f"a Node object {lease.name} exists, or its cluster does not tell"
         return ""
 
+    async def kept_by_former_card(self, lease: Lease, mac: Mac, profile: Profile) -> bool:
+        """Whether a card that a reload took away from its node still uses the node's address: it is asked.
+
+        Its machine hears of the change at its next renewal; a card that was replaced is silent at once.
+        """
+        asked = self._ask(lease.address, profile.network.interface)
+        answer = await asked if asked is not None else None
+        return answer is not None and answer.mac not in (mac, *profile.macs)
+
     async def life(self, lease: Lease, network: Network | None, now: float) -> str:
         """Why an address is not to be given away yet; empty where its holder shows no sign of life."""
         if reason := self._alive(lease):

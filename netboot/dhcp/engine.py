@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     occupant: Lease | None
     """Who was last given `address`."""
     occupied: bool
-    """`held_by_another` for that occupant."""
+    """`held_by_another` for that occupant, or the node's former card answers there."""
     boot: Boot | None
     """The machine's newest boot."""
     ours: Set[int]
@@ -166,7 +166,12 @@ def _offer(request: Packet, client: Client, profile: Profile, facts: Facts, now:
 
 
 def _held(profile: Profile, facts: Facts) -> Silence:
-    who = f"{facts.occupant.name} ({facts.occupant.mac})" if facts.occupant else "somebody else"
+    if facts.occupant is None:
+        who = "somebody else"
+    elif facts.occupant.holder == profile.holder:
+        who = f"the card {facts.occupant.mac} that it had before"
+    else:
+        who = f"{facts.occupant.name} ({facts.occupant.mac})"
     return Silence(
         f"{profile.assignment.name} is to have {facts.address}, but {who} holds it and shows life",
         "dhcp_address_held",
@@ -213,13 +218,16 @@ def _denied(state: State, asked: int | None, profile: Profile, facts: Facts, sec
         return "the address is another machine's"
     if second:
         return f"another machine is {profile.assignment.name} and lives"
-    if (
-        state is not State.SELECTING
-        and profile.reserved is None
-        and (lease is None or lease.address != address)
-    ):
-        return "no lease of this machine is known for the address"
-    return ""
+    if state is State.SELECTING or profile.reserved is not None or _was_given(address, lease, facts, profile):
+        return ""
+    return "no lease of this machine is known for the address"
+
+
+def _was_given(address: IPv4Address, lease: Lease | None, facts: Facts, profile: Profile) -> bool:
+    """Whether the machine has the address: on record, perhaps under an older name of it or its network."""
+    if lease is not None and lease.address == address:
+        return True
+    return facts.occupant is not None and facts.occupant.mac in profile.macs
 
 
 def lease_time(client: Client, boot: Boot | None, network: Network, now: float) -> float:

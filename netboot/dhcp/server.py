@@ -521,7 +521,12 @@ class DhcpServer:
             if profile.reserved is None:
                 raise
             return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
-        occupied = occupant is not lease and self.allocation.occupied(occupant, profile, now)
+        if occupant is not lease:
+            occupied = self.allocation.occupied(occupant, profile, now)
+        elif lease is None or not is_second(client.mac, profile, lease, boot, now):
+            occupied = False
+        else:
+            occupied = await self.allocation.kept_by_former_card(lease, client.mac, profile)
         return Facts(address, lease, occupant, occupied, boot, ours)
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:

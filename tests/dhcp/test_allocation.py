@@ -15,9 +15,10 @@ from netboot.dhcp.conflict import Answer
 from netboot.dhcp.server import DhcpServer
 from netboot.dhcp.wire import Kind, Packet, encode
 from netboot.errors import StoreError
-from netboot.model.inventory import Inventory
+from netboot.model.inventory import Inventory, Node
 from netboot.model.lease import Lease, Rest
 from netboot.model.machine import Mac
+from netboot.store.memory import MemoryStore
 from tests.dhcp.world import (
     NODE_ADDRESS,
     NODE_MACS,
@@ -403,6 +404,57 @@ async def test_a_reload_moves_the_ranges() -> None:
 
 
 # What an operator does
+
+
+@pytest.mark.parametrize(("answering", "kind"), [(NODE_MACS[0], None), (None, Kind.OFFER)])
+async def test_a_card_that_a_reload_took_from_its_node_keeps_the_address_while_it_answers(
+    answering: Mac | None, kind: Kind | None
+) -> None:
+    """The node's new card waits for a machine that is still on, and is served at once where it is gone."""
+    world = Asked(inventory(nodes=[Node("m1", "lab", NODE_MACS[:1], NODE_ADDRESS)]))
+    await world.get_address(NODE_MACS[0])
+    world.inventory = inventory(nodes=[Node("m1", "lab", NODE_MACS[1:], NODE_ADDRESS)])
+    world.users = {int(NODE_ADDRESS): answering} if answering else {}
+    offer = await world.say(discover(NODE_MACS[1]))
+    assert (offer.kind if offer else None) is kind
+    reboot = await world.say(message(NODE_MACS[1], Kind.REQUEST, {50: NODE_ADDRESS.packed}))
+    assert reboot is not None and reboot.kind is (Kind.ACK if kind else Kind.NAK)
+    assert [text for text in world.reported("dhcp_address_held") if str(NODE_MACS[0]) in text] or kind
+    assert {address for address, _ in world.asked} == {NODE_ADDRESS}
+
+
+async def test_two_nodes_that_swap_their_cards_never_share_an_address() -> None:
+    """Each running machine is refused at its renewal, and gets its new address when that is silent."""
+    one, two = (IPv4Address("10.77.0.21"), IPv4Address("10.77.0.22"))
+    a, b = NODE_MACS
+    world = Asked(inventory(nodes=[Node("n1", "lab", (a,), one), Node("n2", "lab", (b,), two)]))
+    world.users = {int((await world.get_address(mac)).yiaddr): mac for mac in (a, b)}
+    world.inventory = inventory(nodes=[Node("n1", "lab", (b,), one), Node("n2", "lab", (a,), two)])
+    refused = await world.say(message(a, Kind.REQUEST, ciaddr=str(one)), source=str(one))
+    assert refused is not None and refused.kind is Kind.NAK
+    del world.users[int(one)]
+    assert await world.say(discover(a)) is None  # b still answers there
+    refused = await world.say(message(b, Kind.REQUEST, ciaddr=str(two)), source=str(two))
+    assert refused is not None and refused.kind is Kind.NAK
+    del world.users[int(two)]
+    assert (await world.get_address(b)).yiaddr == int(one)
+    assert (await world.get_address(a)).yiaddr == int(two)
+
+
+async def test_a_machine_renews_its_address_after_its_network_got_another_name() -> None:
+    """Its lease is filed under the old name; it is the same card's all the same."""
+    world = Asked(inventory(nodes=[]))
+    world.store = MemoryStore()  # type: ignore[assignment]
+    world.restart()
+    held = (await world.get_address(STRANGER)).yiaddr
+    world.inventory = inventory([network(name="renamed")], nodes=[])
+    pools = {name: replace(pool, network="renamed") for name, pool in world.inventory.pools.items()}
+    world.inventory = replace(world.inventory, pools=pools)
+    renewal = message(STRANGER, Kind.REQUEST, ciaddr=str(IPv4Address(held)))
+    reply = await world.say(renewal, source=str(IPv4Address(held)))
+    assert reply is not None and (reply.kind, reply.yiaddr) == (Kind.ACK, held)
+    (lease,) = await world.store.leases()
+    assert (lease.network, int(lease.address)) == ("renamed", held)
 
 
 async def test_an_operator_releases_what_nobody_uses_and_the_rest_by_force() -> None:
