@@ -52,8 +52,8 @@ class Stock:
         self._promised_to: dict[str, int] = {}
         self._resting: set[int] = set()
         for seen, number in sorted((_seen(lease), int(lease.address)) for lease in leases):
-            place = self._place(number)
-            if place is not None and self._free.take(place):
+            at = self._place(number)
+            if at is not None and self._free.take(at):
                 self._aging[number] = seen
 
     def __contains__(self, number: int) -> bool:

@@ -23,7 +23,7 @@ class World:
         self.broken = False
         self.asked: list[str] = []
         self.cluster: str | None = "blue"
-        self.signs = NodeObjects(self, lambda _: self.cluster, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.signs = NodeObjects(self, lambda _: self.cluster, clock=lambda: self.now)
 
     def api(self, cluster: str) -> Any:
         """See Clusters."""
