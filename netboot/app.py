@@ -222,6 +222,7 @@ class App:
             tftp_sockets=self._bound.tftp,
             tftp_limits=limits,
             requests=server.boot_limits.requests.per_second,
+            connections=server.boot_limits.connections,
             max_rate=server.storm.max_rate,
             https=self._bound.https,
         )

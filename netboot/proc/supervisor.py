@@ -97,7 +97,7 @@ class _Helper:
     pid: int | None = None
     state: State = "starting"
     clients: Counter[str] = field(default_factory=Counter)
-    """Connections that a bulk worker holds, by the client's address."""
+    """Connections that a bulk or HTTPS worker holds, by the client's address."""
     connections: int = 0
     """All of them."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -158,6 +158,7 @@ class Supervisor:
         tftp_sockets: Sequence[socket.socket] = (),
         tftp_limits: TftpLimits | None = None,
         requests: float = 200.0,
+        connections: float = math.inf,
         max_rate: float = math.inf,
         https: Https | None = None,
         grace: float = 10.0,
@@ -165,6 +166,7 @@ class Supervisor:
         """`tftp_sockets` are bound UDP sockets, one per address (we keep them for restarts; none: no TFTP).
 
         `requests`: per second, what one client address may ask of one bulk worker on kept-alive connections.
+        `connections`: what one client address may hold at all HTTPS workers and bulk workers together.
         `max_rate`: bits per second of all downloads of `/images` together, shared among the workers.
         `https`: as many processes that end TLS as there are workers; None: no HTTPS.
         `grace`: seconds that running downloads get at an orderly end.
@@ -174,6 +176,7 @@ class Supervisor:
         self._tftp_sockets = tuple(tftp_sockets)
         self._limits = tftp_limits or TftpLimits()
         self._requests = requests
+        self._connections = connections
         self._max_rate = max_rate
         self._grace = grace
         self._slots = [_Slot("bulk", index) for index in range(workers)]
@@ -236,7 +239,7 @@ class Supervisor:
 
     def held(self, client: str) -> int:
         """See `proc.BulkPool.held`."""
-        return sum(s.helper.clients[client] for s in self._slots if s.kind == "bulk" and s.helper)
+        return sum(s.helper.clients[client] for s in self._slots if s.helper)
 
     def downloads(self) -> int:
         """Connections that the bulk workers hold now."""
@@ -291,7 +294,7 @@ class Supervisor:
     async def _share_rate(self) -> None:
         """Give each worker its part of the bandwidth, by its connections; all begin with an equal one."""
         while True:
-            workers = [s.helper for s in self._slots if s.kind == "bulk" and s.helper]
+            workers = [s.helper for s in self._slots if s.kind != "tftp" and s.helper]
             weights = [1 + worker.connections for worker in workers]
             for worker, weight in zip(workers, weights, strict=True):
                 rate = int(self._max_rate / 8 * weight / sum(weights))
@@ -326,6 +329,7 @@ class Supervisor:
             "per_client": self._limits.per_client,
             "single_port": int(self._limits.single_port),
             "requests": int(min(self._requests, 1_000_000)),
+            "connections": int(min(self._connections, 1_000_000)),
         }
 
     def _sockets(self, kind: Kind) -> list[int]:
@@ -391,6 +395,17 @@ class Supervisor:
         helper.state = "ready"
         if all(slot.helper and slot.helper.state == "ready" for slot in self._slots):
             self.ready.set()
+
+    def _opened(self, helper: _Helper, message: messages.Message) -> None:
+        """An HTTPS worker accepted a connection; it alone does not know who holds how many elsewhere."""
+        client = message.text("client", limit=64)
+        helper.connections += 1
+        helper.clients[client] += 1
+        if self.held(client) > self._connections:
+            text = f"more than {self._connections:g} connections from one address"
+            self._guard(self.on_refused, "http_too_many_connections", text, client)
+            with contextlib.suppress(OSError):
+                messages.send(helper.channel, "close", {"client": client})
 
     def _closed(self, helper: _Helper, message: messages.Message) -> None:
         for item in message.items("items"):
@@ -539,6 +554,8 @@ _TFTP_WORDS: Final[Mapping[str, _Word]] = {
 }
 _HTTPS_WORDS: Final[Mapping[str, _Word]] = {
     "ready": Supervisor._ready,
+    "opened": Supervisor._opened,
+    "closed": Supervisor._closed,
     "place": Supervisor._where,
     "progress": Supervisor._progress,
     "refused": Supervisor._refused,

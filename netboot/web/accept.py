@@ -188,9 +188,11 @@ class Acceptor:
 
     def arrived(self, client: str, connection: _Connection) -> bool:
         """Count a connection in; False where its address has too many."""
+        self._connections.add(connection)
+        if connection.is_relayed:
+            return True  # the HTTPS worker has counted the one that it came over
         peer = self._peer(client)
         peer.connections += 1
-        self._connections.add(connection)
         if peer.connections + self.bulk.held(client) <= self.limits.connections:
             return True
         text = f"more than {self.limits.connections:g} connections from one address"
@@ -200,7 +202,7 @@ class Acceptor:
     def left(self, client: str, connection: _Connection) -> None:
         """Count a connection out."""
         self._connections.discard(connection)
-        if peer := self._peers.get(client):
+        if not connection.is_relayed and (peer := self._peers.get(client)):
             peer.connections -= 1
 
     def may_ask(self, client: str) -> bool:
@@ -261,6 +263,11 @@ class _Connection(asyncio.BufferedProtocol):
         self._drained.set()
         self._client = ""
         self._address = IPv4Address(0)
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether it is a request that came over HTTPS, and no connection of a client's."""
+        return self._relayed is not None
 
     # asyncio's side
 

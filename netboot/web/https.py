@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 import ssl
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+import struct
+import termios
+import time
+from asyncio import sslproto
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
+from netboot.cold import is_cached
 from netboot.errors import MalformedPacket, Refused
 from netboot.proc import is_bulk_path
 from netboot.proc.helper import Line, last_resort, served
 from netboot.proc.messages import Message
 from netboot.tree import Opened, Served
 from netboot.web.http1 import MAX_HEAD, Head, MalformedHead, parse_head, response_head
+from netboot.web.pace import Pace
 from netboot.web.static import METHODS, open_path, refusal, respond
 
 HANDSHAKE_TIME: Final = 10.0
@@ -29,12 +36,18 @@ HEAD_TIME: Final = 10.0
 IDLE_TIME: Final = 60.0
 STALL_TIME: Final = 120.0
 """Seconds, as at the bulk workers: for the handshake, a request head, between requests, for one piece."""
-PIECE: Final = 256 << 10
-"""Bytes of a file that are read and encrypted at a time."""
+PIECE: Final = 128 << 10
+"""Bytes of a file that are read and encrypted at a time; the next ones when these have gone to the kernel."""
 TICK: Final = 0.5
 MOST: Final = 2000
 """Connections of one worker; TLS costs some 50 KiB each."""
+PACED: Final = 0.02
+"""Seconds that a download rests when the shared bandwidth is used up."""
 _ADMISSION_TIME: Final = 5.0
+_ACCEPTS: Final = 16  # connections taken before the loop goes on
+_RECEIVE: Final = 16 << 10  # one record of TLS
+_ALL: Final = 1 << 62
+_INT: Final = struct.Struct("i")
 _LONGEST_ANSWER: Final = 64 << 20
 
 
@@ -43,10 +56,19 @@ class _Download:
     """A file on its way, for the reports to control."""
 
     boot_id: str | None
-    client: str
+    client: _Client
     path: str
     size: int
-    sent: int = 0
+    sent: int
+    """Up to here it was given to TLS."""
+    acknowledged: int
+    """Up to here the client's kernel surely has it."""
+
+    def progress(self, *, done: bool, whole: bool = False) -> list[object]:
+        """What control is told; the exact size where the `whole` was sent."""
+        behind = self.sent - self.client.queued()
+        self.acknowledged = self.sent if whole else max(self.acknowledged, behind)
+        return [self.boot_id, self.client.address, self.path, self.acknowledged, self.size, done]
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +89,19 @@ class _Client:
     address: str
     local: str
     busy: bool = False
-    downloads: set[_Download] = field(default_factory=set)
+
+    def queued(self) -> int:
+        """Octets that wait here and in our kernel (its own count is of encrypted ones: a little more)."""
+        transport = self.writer.transport
+        sock = transport.get_extra_info("socket")
+        try:
+            raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)) if sock else None
+        except (OSError, ValueError):
+            raw = None
+        if raw is None:
+            return _ALL  # it is closed: no more than we know has arrived
+        (waiting,) = _INT.unpack(raw)
+        return transport.get_write_buffer_size() + int(waiting)
 
 
 class Terminator:
@@ -78,7 +112,11 @@ class Terminator:
         self._served: Served | None = None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[socket.socket] = []
+        self._limit = 1 << 30  # connections of one address
+        self._held: dict[str, list[asyncio.Task[None]]] = {}  # of each address, the newest last
+        self._closed: Counter[str] = Counter()  # connections that ended since we last told control
+        self._pace = Pace()
         self._clients: set[_Client] = set()
         self._downloads: set[_Download] = set()
         self._questions: dict[int, asyncio.Future[_Place]] = {}
@@ -115,9 +153,10 @@ class Terminator:
     def _obey(self, message: Message) -> None:
         if message.op == "configure":
             self._served = served(message)
+            self._limit = message.number("connections")
             self._certify(message.blob)
             for fd in message.fds:
-                self._spawn(self._listen(socket.socket(fileno=fd)))
+                self._listen(socket.socket(fileno=fd))
             return
         message.close()
         if message.op == "certificate":
@@ -127,6 +166,10 @@ class Terminator:
             if answer is not None and not answer.done():
                 wait, reason = message.number("wait", highest=3600), message.text("reason")
                 answer.set_result(_Place(message.optional_text("boot_id", limit=256), wait, reason))
+        elif message.op == "pace":
+            self._pace.set(message.number("rate"))
+        elif message.op == "close" and (held := self._held.get(message.text("client", limit=64))):
+            held[-1].cancel()
         elif message.op == "drain":
             self._drain()
 
@@ -141,51 +184,101 @@ class Terminator:
         finally:
             os.close(handle)
 
-    async def _listen(self, sock: socket.socket) -> None:
-        server = await asyncio.start_server(
-            self._accepted,
-            sock=sock,
-            ssl=self._context,
-            ssl_handshake_timeout=HANDSHAKE_TIME,
-            ssl_shutdown_timeout=HANDSHAKE_TIME,
-            limit=MAX_HEAD,
-            backlog=1024,
-        )
-        self._servers.append(server)
+    def _listen(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._listeners.append(sock)
+        asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     def _drain(self) -> None:
         if not self._draining.is_set():
             self._draining.set()
             last_resort()
-            for server in self._servers:
-                server.close()
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            for sock in self._listeners:
+                asyncio.get_running_loop().remove_reader(sock)
+                sock.close()
+            for client in self._clients:
+                if not client.busy:
+                    client.writer.transport.abort()
 
     def _tick(self) -> None:
-        running = [[d.boot_id, d.client, d.path, d.sent, d.size, False] for d in self._downloads]
+        running = [download.progress(done=False) for download in self._downloads]
         for start in range(0, len(running), 100):
             self._line.tell("progress", {"items": running[start : start + 100]})
+        closed: list[list[object]] = [[client, count] for client, count in self._closed.items()]
+        for start in range(0, len(closed), 100):
+            self._line.owe("closed", {"items": closed[start : start + 100]})
+        self._closed.clear()
         self._line.flush()
 
     # --- one connection ------------------------------------------------------------------------------
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
-        client = _Client(reader, writer, peer[0], local[0])
-        if len(self._clients) >= MOST or self._draining.is_set():
-            writer.transport.abort()
+    def _accept(self, listener: socket.socket) -> None:
+        """Take what waits; a connection counts from here on, so half a handshake does, too."""
+        for _ in range(_ACCEPTS):
+            try:
+                sock, (address, _) = listener.accept()
+            except OSError:  # none is left, or the client has gone already
+                return
+            if self._may_stay(address):
+                self._attend(sock, address)
+            else:
+                sock.close()
+
+    def _may_stay(self, address: str) -> bool:
+        if len(self._held.get(address, ())) >= self._limit:
+            text = f"more than {self._limit} connections from one address"
+            self._line.report("http_too_many_connections", text, address)
+            return False
+        return len(self._tasks) < MOST
+
+    def _attend(self, sock: socket.socket, address: str) -> None:
+        """Serve a connection; control counts it too, as others may hold some of the same address."""
+        task = asyncio.get_running_loop().create_task(self._connected(sock, address))
+        self._tasks.add(task)
+        self._held.setdefault(address, []).append(task)
+        self._line.tell("opened", {"client": address})
+        task.add_done_callback(lambda ended: self._left(ended, address))
+
+    def _left(self, task: asyncio.Task[None], address: str) -> None:
+        self._tasks.discard(task)
+        self._closed[address] += 1
+        held = self._held[address]
+        held.remove(task)
+        if not held:
+            del self._held[address]
+
+    async def _connected(self, sock: socket.socket, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=MAX_HEAD, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            sock.setblocking(False)
+            local = sock.getsockname()[0]
+        except OSError:  # it is gone already
+            sock.close()
             return
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol, sock, ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_TIME, ssl_shutdown_timeout=HANDSHAKE_TIME,
+            )  # fmt: skip
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            return  # it speaks no TLS, or not in time; the socket was the transport's, which has closed it
+        transport.set_write_buffer_limits(high=1)  # a slow reader keeps two pieces in memory, not ten
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        await self._converse(_Client(reader, writer, address, local))
+
+    async def _converse(self, client: _Client) -> None:
+        """Answer requests until one side has had enough; the last answer leaves before we forget it."""
         self._clients.add(client)
         try:
             while await self._request(client) and not self._draining.is_set():
                 client.busy = False
-            writer.close()
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError, ssl.SSLError):
-            writer.transport.abort()  # the client went away, or took too long
+            client.writer.close()
+            async with asyncio.timeout(STALL_TIME):
+                await client.writer.wait_closed()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            client.writer.transport.abort()  # the client went away, took too long, or had to go
         finally:
             self._clients.discard(client)
 
@@ -247,21 +340,33 @@ class Terminator:
         await self._send(client, reply.head)
         if reply.start == reply.stop:
             return reply.keep_alive
-        download = _Download(boot_id, client.address, head.path, opened.size, reply.start)
+        download = _Download(boot_id, client, head.path, opened.size, reply.start, reply.start)
         self._downloads.add(download)
         try:
             while download.sent < reply.stop:
-                length = min(PIECE, reply.stop - download.sent)
-                piece = await asyncio.to_thread(os.pread, opened.fd, length, download.sent)
-                if not piece:
-                    raise EOFError("the file became shorter while it was sent")
+                piece = await self._piece(opened.fd, download, reply.stop)
                 await self._send(client, piece)
                 download.sent += len(piece)
         finally:
             self._downloads.discard(download)
-            item = [boot_id, client.address, head.path, download.sent, opened.size, True]
+            item = download.progress(done=True, whole=download.sent == reply.stop)
             self._line.owe("progress", {"items": [item]})
         return reply.keep_alive
+
+    async def _piece(self, fd: int, download: _Download, stop: int) -> bytes:
+        """The next bytes of a file, when the shared bandwidth has some left; threads wait for a disk."""
+        wanted = min(PIECE, stop - download.sent)
+        if download.path.startswith("/images/"):
+            while (length := self._pace.take(wanted, time.monotonic())) == 0:  # noqa: ASYNC110 - it is time
+                await asyncio.sleep(PACED)
+            wanted = length
+        if is_cached(fd, download.sent, wanted):
+            piece = os.pread(fd, wanted, download.sent)
+        else:
+            piece = await asyncio.to_thread(os.pread, fd, wanted, download.sent)
+        if not piece:
+            raise EOFError("the file became shorter while it was sent")
+        return piece
 
     async def _place(self, client: _Client, head: Head) -> _Place:
         """Ask control whose boot this is, and whether it may download now."""
@@ -346,6 +451,8 @@ def _wait(place: _Place, keep_alive: bool) -> bytes:
 
 def main(channel: socket.socket) -> None:
     """The forker's entry: be an HTTPS worker on this channel until the end."""
+    # asyncio keeps a receive buffer of 256 KiB for each connection, all of it in memory
+    sslproto.SSLProtocol.max_size = _RECEIVE
     with contextlib.suppress(MalformedPacket):  # control speaks another language: nothing left to do
         asyncio.run(_run(channel))
 

@@ -91,6 +91,7 @@ async def house(
     helper: Account | None = None,
     grace: float = 5.0,
     requests: float = 1e6,
+    connections: float = math.inf,
     max_rate: float = math.inf,
     https: bytes | None = None,
 ) -> AsyncIterator[House]:
@@ -107,6 +108,7 @@ async def house(
         tftp_limits=limits,
         grace=grace,
         requests=requests,
+        connections=connections,
         max_rate=max_rate,
         https=Https((secure,), https) if secure and https else None,
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
+import signal
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +16,10 @@ import pytest
 
 from netboot.proc import Place
 from netboot.web import https
+from netboot.web.accept import Limits
 from tests.proc.house import House, house, make_image, make_served, until
 from tests.support.certificates import Authority, authority
+from tests.web.front import front
 from tests.web.test_bulk import Client
 
 CA = authority()
@@ -163,3 +168,151 @@ def test_the_framing_of_our_own_answers_is_understood() -> None:
     )
     assert https._framing(b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n") == (204, 0, True)
     assert https._framing(b"HTTP/1.1 100 Continue\r\n\r\n") == (100, 0, True)
+
+
+async def silent(made: House, count: int, source: str = "127.0.0.1") -> list[Client]:
+    """Connections through TLS that ask nothing; those that were cut off are among them."""
+    assert made.https is not None
+    talking = [
+        Client(
+            *await asyncio.open_connection(
+                *made.https, ssl=trusting(CA), server_hostname="127.0.0.1", local_addr=(source, 0)
+            )
+        )
+        for _ in range(count)
+    ]
+    await asyncio.sleep(0.3)
+    return talking
+
+
+def standing(clients: list[Client]) -> int:
+    return sum(not client.reader.at_eof() and client.reader.exception() is None for client in clients)
+
+
+async def hang_up(*clients: Client) -> None:
+    for client in clients:
+        client.writer.transport.abort()
+    await asyncio.sleep(0.05)
+
+
+async def test_one_address_holds_its_share_of_connections_over_all_workers_and_both_schemes(
+    tmp_path: Path,
+) -> None:
+    """Five are allowed: of seven over TLS five stay, HTTP has none left, and another address is served."""
+    served = make_served(tmp_path)
+    (tmp_path / "files" / "a").write_bytes(b"0123456789")
+    pem = b"".join(CA.sign("127.0.0.1"))
+    async with (
+        house(served, workers=2, https=pem, connections=5) as made,
+        front(made, Limits(connections=5, requests=math.inf)) as ours,
+    ):
+        held = await silent(made, 5)
+        assert standing(held) == 5
+        for _ in range(2):
+            with contextlib.suppress(OSError):  # cut off in its handshake, or right after it
+                held += await silent(made, 1)
+        assert standing(held) == 5
+        plain = Client(*await asyncio.open_connection(*ours.address))
+        assert await asyncio.wait_for(plain.reader.read(), 5) == b""
+        (other,) = await silent(made, 1, "127.0.0.2")
+        assert (await other.ask("/files/a"))[2] == b"0123456789"
+        assert (await other.ask("/boot.ipxe"))[2] == b"control"
+        assert ours.journal.counters["http_too_many_connections"] >= 3
+        await hang_up(*held, plain)
+        await until(lambda: made.supervisor.held("127.0.0.1") == 0)
+        (again,) = await silent(made, 1)
+        assert (await again.ask("/boot.ipxe"))[2] == b"control"
+        await hang_up(again, other)
+
+
+async def test_half_a_handshake_counts_as_a_connection(tmp_path: Path) -> None:
+    """Who begins no TLS holds his own share only, and is forgotten with his end."""
+    pem = b"".join(CA.sign("127.0.0.1"))
+    async with house(make_served(tmp_path), https=pem, connections=3) as made:
+        assert made.https is not None
+        half = [await asyncio.open_connection(*made.https) for _ in range(3)]
+        await until(lambda: made.supervisor.held("127.0.0.1") == 3)
+        with pytest.raises(OSError):
+            await silent(made, 1)
+        for _, writer in half:
+            writer.transport.abort()
+        await until(lambda: made.supervisor.held("127.0.0.1") == 0)
+        await hang_up(*await silent(made, 1))
+
+
+async def test_slow_readers_keep_neither_memory_nor_others(made: House, tmp_path: Path) -> None:
+    """Sixty that read nothing of a big file: a whole download passes them, a worker keeps little of each."""
+    content = os.urandom(8 << 20)
+    (tmp_path / "files" / "big").write_bytes(content)
+    (pid,) = made.pids("https")
+    async with secure(made) as client:
+        assert (await client.ask("/files/big"))[2] == content
+        before = resident(pid)
+        lazy = await silent(made, 60)
+        for each in lazy:
+            each.writer.transport.pause_reading()
+            each.writer.write(b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.5)
+        assert (await client.ask("/files/big"))[2] == content
+        assert resident(pid) - before < 60 * (512 << 10)
+    await hang_up(*lazy)
+
+
+def resident(pid: int) -> int:
+    """Octets of memory of a process."""
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * next(int(row.split()[1]) for row in rows if row.startswith("VmRSS"))
+
+
+async def test_a_killed_worker_is_replaced_and_its_download_resumes(made: House, tmp_path: Path) -> None:
+    """SIGKILL halfway: the rest comes over a new connection, from the same listener."""
+    content = os.urandom(24 << 20)
+    (tmp_path / "files" / "big").write_bytes(content)
+    (pid,) = made.pids("https")
+    got = b""
+    async with secure(made) as client:
+        client.writer.write(b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        got += await client.reader.readexactly(1 << 20)
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            while piece := await asyncio.wait_for(client.reader.read(1 << 20), 5):
+                got += piece
+    assert len(got) < len(content)
+    await until(lambda: made.ready("https") and made.ready("https") != [pid])
+    async with secure(made) as client:
+        status, _, rest = await client.ask("/files/big", f"Range: bytes={len(got)}-")
+    assert (status, got + rest == content) == (206, True)
+    assert [info.restarts for info in made.supervisor.processes() if info.kind == "https"] == [1]
+
+
+async def test_draining_finishes_a_slow_download_and_ends_the_idle(made: House, tmp_path: Path) -> None:
+    """The last byte arrives though its reader is slow; who asks nothing is let go at once."""
+    content = os.urandom(6 << 20)
+    (tmp_path / "files" / "big").write_bytes(content)
+    async with secure(made) as client, secure(made) as idle:
+        client.writer.write(b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        made.supervisor.stop()
+        assert await asyncio.wait_for(idle.reader.read(), 5) == b""
+        got = b""
+        while piece := await asyncio.wait_for(client.reader.read(256 << 10), 5):
+            got += piece
+            await asyncio.sleep(0.02)
+        assert got == content
+
+
+async def test_images_over_tls_share_the_bandwidth_too(tmp_path: Path) -> None:
+    """2 MiB at 2 MiB/s take their time, a file that is no image does not."""
+    served = make_served(tmp_path)
+    content = os.urandom(2 << 20)
+    generation = make_image(tmp_path / "images", {"vmlinuz": content})
+    (tmp_path / "files" / "big").write_bytes(content * 4)
+    pem = b"".join(CA.sign("127.0.0.1"))
+    async with house(served, https=pem, max_rate=8.0 * (4 << 20)) as made:
+        await asyncio.sleep(0.5)  # each of the two workers has been told its half
+        async with secure(made) as one, secure(made) as two:
+            image = asyncio.create_task(one.ask(f"/images/demo/{generation}/vmlinuz"))
+            assert len((await two.ask("/files/big"))[2]) == 8 << 20
+            assert not image.done()
+            assert (await image)[2] == content
