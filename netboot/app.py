@@ -68,6 +68,10 @@ PROGRAMS = ("/usr/lib/ipxe", "/usr/share/ipxe", "/boot/ipxe")
 WATCH_EVERY = 2.0
 """Seconds between looks at the operator's files."""
 
+COLLECT_AFTER = 10_000
+"""New objects until the collector of garbage looks at them: with Python's own 700 it took a twentieth of
+DHCP's time, for nothing, because a request in flight leaves no cycles behind."""
+
 SWITCH_INTERVAL = 0.001
 """Seconds after which the store's writer thread gets its turn; with Python's own 0.005 ACKs wait longer."""
 
@@ -278,6 +282,7 @@ class App:
             ]
             gc.collect()
             gc.freeze()  # what a start made lives on: no collection walks through it while machines wait
+            gc.set_threshold(COLLECT_AFTER)
             log.info("serving %s", ", ".join(sorted(self._inventory.networks)))
             await self._stop.wait()
             log.info("stopping: running downloads get a little time")
