@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.proc.house import House, house, make_image, make_served, until
+from tests.support.certificates import authority
+from tests.web.front import front
 
 pytestmark = pytest.mark.root
 
@@ -226,3 +230,80 @@ class nginx:
     async def __aexit__(self, *_: object) -> None:
         self._process.terminate()
         await self._process.wait()
+
+
+CA = authority()
+
+
+@pytest.fixture
+async def secured(tmp_path: Path) -> AsyncIterator[tuple[House, str, Path]]:
+    """Workers that end TLS, their URL, and the CA's file."""
+    served = make_served(tmp_path)
+    (tmp_path / "files" / "big").write_bytes(os.urandom(24 << 20))
+    (tmp_path / "ca.pem").write_bytes(CA.pem)
+    async with house(served, https=b"".join(CA.sign("127.0.0.1"))) as made, front(made):
+        assert made.https is not None
+        yield made, f"https://127.0.0.1:{made.https[1]}", tmp_path / "ca.pem"
+
+
+PYTHON = (
+    "import ssl, sys, urllib.request as u, shutil; "
+    "shutil.copyfileobj(u.urlopen(sys.argv[3], context=ssl.create_default_context(cafile=sys.argv[1])), "
+    "open(sys.argv[2], 'wb'))"
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["curl", "-sSf", "--tlsv1.2", "--tls-max", "1.2", "--cacert", "CA", "-o", "TO", "URL"],
+        ["curl", "-sSf", "--tlsv1.3", "--cacert", "CA", "-o", "TO", "URL"],
+        ["curl", "-sSf", "--cacert", "CA", "-C", "-", "-o", "TO", "URL"],
+        ["wget", "-q", "--ca-certificate=CA", "-O", "TO", "URL"],
+        ["wget", "-qc", "--ca-certificate=CA", "-O", "TO", "URL"],
+        [sys.executable, "-c", PYTHON, "CA", "TO", "URL"],
+    ],
+    ids=["curl 1.2", "curl 1.3", "curl resumes", "wget", "wget resumes", "python"],
+)
+async def test_clients_of_https_get_a_file_whole(
+    secured: tuple[House, str, Path], tmp_path: Path, command: list[str]
+) -> None:
+    """TLS 1.2 and 1.3; where a client resumes, half of the file is there already."""
+    made, url, ca = secured
+    source, got = tmp_path / "files" / "big", tmp_path / "got"
+    if resumes := "-C" in command or "-qc" in command:
+        got.write_bytes(source.read_bytes()[: 12 << 20])
+    values = {
+        "CA": str(ca),
+        "TO": str(got),
+        "URL": f"{url}/files/big",
+        "--ca-certificate=CA": f"--ca-certificate={ca}",
+    }
+    code, said = await run(*(values.get(word, word) for word in command))
+    assert code == 0, said
+    assert digest(got) == digest(source)
+    await until(lambda: any(each.done for each in made.progress))
+    assert made.progress[-1].sent == 24 << 20
+    assert not resumes or all(each.sent >= 12 << 20 for each in made.progress)
+
+
+@pytest.mark.parametrize(("version", "works"), [("-tls1_3", True), ("-tls1_2", True), ("-tls1_1", False)])
+async def test_openssl_speaks_to_files_and_control_on_one_connection(
+    secured: tuple[House, str, Path], tmp_path: Path, version: str, works: bool
+) -> None:
+    """A HEAD, a range, a script, a 404 over one connection of s_client; nothing older than TLS 1.2."""
+    _, url, ca = secured
+    requests = "".join(
+        f"{line} HTTP/1.1\r\nHost: x\r\n{more}\r\n"
+        for line, more in (
+            ("HEAD /files/big", ""),
+            ("GET /files/big", "Range: bytes=0-9\r\n"),
+            ("GET /boot.ipxe", ""),
+            ("GET /files/none", "Connection: close\r\n"),
+        )
+    )
+    (tmp_path / "asked").write_text(requests, newline="")
+    words = f"openssl s_client -quiet {version} -CAfile {ca} -verify_return_error -connect {url[8:]}"
+    code, said = await run("sh", "-c", f"(cat {tmp_path / 'asked'}; sleep 1) | {words}")
+    statuses = [int(status) for status in re.findall(r"HTTP/1.1 (\d+)", said)]
+    assert (code == 0, statuses) == (works, [200, 206, 200, 404] if works else []), said[-2000:]
