@@ -344,11 +344,20 @@ def uuid(value: object) -> str:
     return str(parsed)
 
 
+_PAIRS = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){2,}")
+"""Octets as ISC, Kea, dnsmasq and tcpdump print them: `01:52:54:00:12:34:56`."""
+
+
 def octets(value: object) -> bytes:
-    """Bytes: a text as it stands, or `hex:...`."""
+    """Bytes: a text as it stands, or `hex:...`. What other programs print for octets is refused as a text."""
     plain = line(value)
+    if _PAIRS.fullmatch(plain):
+        raise Bad(
+            f"{shown(plain)} may be meant as octets or as a text",
+            f'write "hex:{plain}" for these octets, or "hex:..." with the octets of the text',
+        )
     try:
-        raw = bytes.fromhex(plain[4:].replace(":", "")) if plain.startswith("hex:") else plain.encode()
+        raw = bytes.fromhex(re.sub("[:-]", "", plain[4:])) if plain.startswith("hex:") else plain.encode()
     except ValueError:
         raise Bad(
             f"{shown(plain)} is not hexadecimal", 'write pairs of hex digits, like "hex:0a0b0c"'

@@ -36,6 +36,11 @@ def said_twice(mac: Mac, profile: Profile, lease: Lease) -> str:
     )
 
 
+def claims_of(client: Client) -> tuple[object, ...]:
+    """Everything beside its card by which a machine may be a node; see `without_claims`."""
+    return client.uuid, client.client_id, client.circuit_id, client.remote_id
+
+
 def without_claims(client: Client) -> Client:
     """The machine by its card alone."""
     return replace(client, uuid=None, client_id=None, circuit_id=None, remote_id=None)

@@ -251,7 +251,9 @@ class DhcpServer:
         if work not in self._waiting:
             return  # closed by the end of `run`
         try:
-            work.send(None).add_done_callback(functools.partial(self._advance, work))
+            future = work.send(None)
+            future._asyncio_future_blocking = False  # as a task does: several may wait for one answer
+            future.add_done_callback(functools.partial(self._advance, work))
         except StopIteration:
             self._waiting.discard(work)
         self._burst.hold()  # what others are answered in this turn leaves together

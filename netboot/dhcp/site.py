@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from netboot.dhcp.identity import claims_of
 from netboot.dhcp.places import Place
 from netboot.dhcp.pool import Addresses, addresses_of
 from netboot.dhcp.profile import Group, Profile, group_of, profile_of, shared
@@ -98,7 +99,7 @@ class Site:
         `held_as`: see `Inventory.match`.
         """
         routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
-        said = (client.uuid, client.client_id, held_as) if self.further else None
+        said = (*claims_of(client), held_as) if self.further else None
         wish = packet.options.get(50) if self._shared and port.name in self._shared else None
         key: _Key = (client.mac, port.name)
         if packet.giaddr or routed or said or wish or client.subnet is not None:

@@ -129,6 +129,11 @@ def test_octets_are_text_or_hexadecimal() -> None:
     """`hex:` with or without colons, else the text's own bytes."""
     assert values.octets("hex:0a:0b") == values.octets("hex:0a0b") == b"\x0a\x0b"
     assert values.octets("port 7") == b"port 7"
+    assert values.octets("1:2") == b"1:2"
+    for printed in ("01:52:54:00:12:34:56", "ff-00-0A"):
+        with pytest.raises(Bad, match="octets or as a text") as caught:
+            values.octets(printed)
+        assert f"hex:{printed}" in caught.value.remedy
     for text in ("hex:", "hex:0", "hex:zz", "x" * 0):
         with pytest.raises(Bad):
             values.octets(text)

@@ -223,6 +223,26 @@ async def test_others_are_answered_while_one_waits() -> None:
     assert len({packet.yiaddr for _, packet in world.port.sent[-2:]}) == 2
 
 
+async def test_a_machine_that_repeats_its_discover_is_answered_twice_while_its_address_is_asked_for() -> None:
+    """Both requests wait for one question, as the server's own loop runs them."""
+    world = Asked()
+    world.pending = []
+    running = asyncio.ensure_future(world.server.run([]))
+    await asyncio.sleep(0)
+    answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    world.server.allocation._ask = lambda *_: answer
+    for xid in (1, 2):
+        world.server._start(world.server.handle(encode(discover(STRANGER, xid=xid)), "0.0.0.0", world.port))
+    await asyncio.sleep(0)
+    assert not world.port.sent
+    answer.set_result(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [packet.xid for _, packet in world.port.sent] == [1, 2]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_a_machine_that_repeats_its_discover_is_promised_one_address() -> None:
     """While we ask, and when it asks again after the offer."""
     world = Asked()

@@ -205,6 +205,16 @@ async def test_two_unlisted_cards_with_one_identifier_are_told_apart() -> None:
     both_told(world, NEW_CARD, CLONE)
 
 
+async def test_a_second_card_at_a_relay_agents_port_is_told_apart() -> None:
+    """It says the same words of the same relay agent, and is offered an address of its own all the same."""
+    world = World(stock(circuit_id=b"eth1/7"))
+    said = {**SYSTEM, 82: agent(b"eth1/7")}
+    first = await world.get_address(NEW_CARD, options=said, giaddr=RELAY)
+    second = await world.get_address(CLONE, options=said, giaddr=RELAY)
+    assert first.yiaddr == int(NODE_ADDRESS) != second.yiaddr
+    both_told(world, NEW_CARD, CLONE)
+
+
 async def test_of_two_that_were_offered_the_address_one_gets_it() -> None:
     """Nobody held it when both asked; the one whose REQUEST comes later is refused."""
     world = by_uuid()
