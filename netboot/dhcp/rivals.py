@@ -141,7 +141,8 @@ def _report(
         what = f"two DHCP servers answer on {seen.place}: {one.last.server} and {who}; {did}"
         remedy = f"network {proxied.name} (mode proxy) expects one: find the other by its MAC on the switch"
         return f"{what}. {remedy}, and stop it"
-    names = ", ".join(n.name for n in networks if not n.proxy) or "none of ours"
-    what = f"another DHCP server, {who}, answers on {seen.place} (network {names}); {did}"
+    names = [n.name for n in networks if not n.proxy] or ["none of ours"]
+    where = f"{seen.place} (network{'s' if len(names) > 1 else ''} {', '.join(names)})"
+    what = f"another DHCP server, {who}, answers on {where}; {did}"
     remedy = "Machines take whichever answers first: find it by its MAC on the switch and stop it"
     return f"{what}. {remedy}, or write mode: proxy where it shall give the addresses"

@@ -61,6 +61,8 @@ class Watch:
         if not number or number in ours or number == packet.giaddr:
             return
         server = IPv4Address(number)
+        if server.is_multicast or server.is_reserved or server.is_loopback:
+            return  # a broken client: nobody has that address
         if server == client.server_id:
             return  # a relay agent that wants to be asked itself (RFC 5107)
         asked = engine.asked_address(packet, Kind.REQUEST)

@@ -85,7 +85,8 @@ class Journal:
         """Count a refusal; log it once per kind and source and minute, and few of a kind in all."""
         now = self._clock()
         if self._first_in_a_while(kind, source[:64], now):
-            self.note(kind, text, address=clean(source, 64), level=logging.WARNING)
+            mac, address = (source, None) if isinstance(source, Mac) else (None, clean(source, 64) or None)
+            self.note(kind, text, mac=mac, address=address, level=logging.WARNING, ring=False)
         else:
             self.counters[kind] += 1
 

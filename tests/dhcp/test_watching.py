@@ -83,6 +83,15 @@ async def test_a_request_to_another_server_is_reported() -> None:
     assert f"{STRANGER} takes 10.77.0.50 from it" in text and "eth1" in text
 
 
+@pytest.mark.parametrize("server", ["0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1"])
+async def test_a_server_that_cannot_be_is_no_news(server: str) -> None:
+    """A broken client names it; it is another server's all the same, and is not answered."""
+    world = World()
+    chosen = {**SYSTEM, 50: packed("10.77.0.50"), 54: packed(server)}
+    assert await world.say(message(STRANGER, Kind.REQUEST, chosen)) is None
+    assert not world.reported("dhcp_rival")
+
+
 async def test_a_relay_agent_that_speaks_for_us_is_no_server() -> None:
     """RFC 5107: it has its own address in option 54, and says so in option 82."""
     world = World(inventory([network(interface=None)]))
