@@ -70,6 +70,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Our options."""
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (3)")
     parser.add_argument("--case", metavar="WORD", default="", help="only cases whose title has this word")
+    # our helpers would inherit a priority above control's, and first octets would wait for whole turns
+    parser.set_defaults(ordinary=True)
 
 
 def run(options: argparse.Namespace) -> Sequence[Verdict]:

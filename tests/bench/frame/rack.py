@@ -89,6 +89,12 @@ def plug_in(link: Link, machines: Sequence[Machine]) -> None:
     run("ip", "-n", link.client, "-batch", "-", stdin="\n".join(lines) + "\n", timeout=300)
 
 
+def lease(machine: Machine) -> None:
+    """DISCOVER to ACK as firmware, which opens a boot; call it in the client's namespace. Raises Failed."""
+    now = time.monotonic()
+    _Boot(machine, "", now, now + _PATIENCE)._lease()
+
+
 def boot_all(link: Link, machines: Sequence[Machine], certificate: str, patience: float) -> None:
     """Switch them all on at once; back when each has come to its end, or `patience` (seconds) is over.
 
