@@ -169,14 +169,23 @@ def _dhcp(assignment: Assignment) -> Iterator[str]:
     network = assignment.network
     ranges = ", ".join(f"{r.first} to {r.last}" for r in network.ranges) or "nothing: no range, so no offer"
     where = f"{assignment.address}, reserved" if assignment.address else f"a free one of {ranges}"
-    lease = "for ever" if network.lease == INFINITE else f"{network.lease:g} s"
-    yield from _row("address", f"{where}; for {network.boot_lease:g} s while it boots, then {lease}")
+    booting = _time(min(network.boot_lease, network.lease))
+    yield from _row("address", f"{where}; for {booting} while it boots, then for {_time(network.lease)}")
     standing = {1: str(network.subnet.netmask), 3: network.gateway, 6: network.dns, 15: network.domain}
     values = {code: value for code, value in standing.items() if value} | dict(assignment.options)
     for code, value in sorted({**values, 12: assignment.name}.items()):
-        name = BY_CODE[code].name if code in BY_CODE else "option"
+        name = f" {BY_CODE[code].name}" if code in BY_CODE else ""
         shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        yield from _row("option", f"{code} {name}: {shown}")
+        yield from _row("option", f"{code}{name}: {shown}")
+
+
+def _time(seconds: float) -> str:
+    """A duration as the operator's file has it, like 10h30m."""
+    if seconds == INFINITE:
+        return "ever"
+    whole = round(seconds)
+    parts = ((whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
 
 
 def _programs(assignment: Assignment, server: IPv4Address, asks: _Asks) -> Iterator[str]:

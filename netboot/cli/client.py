@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import json
+import shutil
 import ssl
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,12 @@ from netboot.errors import NetbootError
 
 Json = dict[str, Any]
 Column = tuple[str, Callable[[Json], object]]
+
+_MOMENTS = frozenset({"at", "started", "ended", "expires", "last_seen", "since", "until", "exhausted_since"})
+"""Keys of the API whose values are seconds since the epoch."""
+
+_NARROWEST = 20
+"""Characters that a folded column keeps."""
 
 TIMEOUT = 15.0
 _MOST = 256 << 20
@@ -191,7 +200,8 @@ def print_items(items: Sequence[Json], columns: Sequence[Column], output: str) -
     """A list in the wanted form."""
     if output != "table":
         return _print_data(list(items), output)
-    print(table(items, columns))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(table(items, columns, width))
     return 0
 
 
@@ -213,13 +223,33 @@ def _print_data(data: object, output: str) -> int:
     return 0
 
 
-def table(items: Sequence[Json], columns: Sequence[Column]) -> str:
-    """Columns as wide as their widest cell, under a head line."""
+def table(items: Sequence[Json], columns: Sequence[Column], width: int | None = None) -> str:
+    """Columns as wide as their widest cell, under a head line; folded into `width` characters."""
     rows = [[head.upper() for head, _ in columns]]
     rows += [[cell(value(item)) for _, value in columns] for item in items]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    if width is None:
+        return "\n".join(_line(row, widths) for row in rows)
+    _narrow(widths, width - 2 * (len(widths) - 1))
+    return "\n".join(line for row in rows for line in _folded(row, widths))
+
+
+def _narrow(widths: list[int], room: int) -> None:
+    """Take from the widest columns until all fit, but leave each what a MAC or a name needs."""
+    while sum(widths) > room and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+
+
+def _folded(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    cells = [
+        textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip(row, widths, strict=True)
+    ]
+    for parts in itertools.zip_longest(*cells, fillvalue=""):
+        yield _line(parts, widths)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def facts(item: Mapping[str, object]) -> str:
@@ -229,9 +259,20 @@ def facts(item: Mapping[str, object]) -> str:
     for key, value in item.items():
         if isinstance(value, dict):
             lines += [key, *(f"  {line}" for line in facts(value).splitlines())]
+        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            lines += [key, *(f"  {_words(each)}" for each in value)]
         else:
-            lines.append(f"{key.ljust(width)}  {cell(value)}".rstrip())
+            lines.append(f"{key.ljust(width)}  {_fact(key, value)}".rstrip())
     return "\n".join(lines)
+
+
+def _words(item: Mapping[str, object]) -> str:
+    """What an entry of a list says, in one line."""
+    return "  ".join(_fact(key, value) for key, value in item.items() if value not in (None, "", []))
+
+
+def _fact(key: str, value: object) -> str:
+    return moment(value) if key in _MOMENTS and isinstance(value, (int, float)) else cell(value)
 
 
 def cell(value: object) -> str:

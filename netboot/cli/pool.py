@@ -59,8 +59,5 @@ def _of(pool: Json, key: str) -> float | None:
 def _drawn(pool: Json) -> str:
     """Facts, then the holders as a table."""
     shown = {key: value for key, value in pool.items() if key != "holders"}
-    if shown["addresses"]:
-        since = shown["addresses"]["exhausted_since"]
-        shown["addresses"] = {**shown["addresses"], "exhausted_since": moment(since)}
     text = facts(shown)
     return f"{text}\n\n{table(pool['holders'], LEASE_COLUMNS)}" if pool["holders"] else text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from netboot.cli import client, main
-from netboot.cli.client import Client, cell, connect, duration, facts, size, table
+from netboot.cli.client import Client, Column, Json, cell, connect, duration, facts, moment, size, table
 from netboot.errors import NetbootError
 from tests.cli.conftest import Verb
 from tests.web.api.world import Running
@@ -163,3 +163,20 @@ def test_no_answer_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("x" * 40)
     with pytest.raises(NetbootError):
         Client("http://127.0.0.1:1", tmp_path / "token").items("boots")
+
+
+def test_a_table_is_folded_where_the_terminal_is_narrow() -> None:
+    """The widest columns give way, nothing is lost, and a pipe gets one line per row."""
+    rows: list[Json] = [{"mac": "52:54:00:12:34:56", "note": "declined by somebody " * 5}]
+    columns: tuple[Column, ...] = (("mac", lambda x: x["mac"]), ("note", lambda x: x["note"]))
+    assert len(table(rows, columns).splitlines()) == 2
+    folded = table(rows, columns, 60).splitlines()
+    assert max(map(len, folded)) <= 60 and folded[1].startswith("52:54:00:12:34:56  declined")
+    assert " ".join(" ".join(folded).split()).count("declined by somebody") == 5
+
+
+def test_a_thing_is_shown_with_times_and_lists_for_people() -> None:
+    """Seconds since the epoch as a date, one entry of a list on each line."""
+    shown = facts({"expires": 1_000_000.5, "steps": [{"step": "ack", "at": 1_000_000.0, "of": None}]})
+    assert "1000000" not in shown and shown.count(moment(1_000_000.0)) == 2
+    assert shown.splitlines()[2].startswith("  ack  ")

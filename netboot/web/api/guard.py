@@ -108,7 +108,7 @@ def guards(
         except web.HTTPException as error:
             return _http_error(error)
         except Refused as error:
-            return problem(error.status, error.reason, "See the API's description at /api/openapi.json")
+            return problem(error.status, error.reason, _remedy(request, error.status))
         except StoreError as error:
             return problem(503, str(error), "Look at the disk that holds data_dir", {"Retry-After": "5"})
         except NetbootError as error:
@@ -155,6 +155,16 @@ def problem(status: int, reason: str, remedy: str, headers: dict[str, str] | Non
     """An error: what was wrong and what to do."""
     body = {"status": status, "reason": reason, "remedy": remedy}
     return web.json_response(body, status=status, headers=headers)
+
+
+def _remedy(request: web.Request, status: int) -> str:
+    """What to do about a request that was refused; of a thing that is not there its list tells."""
+    parts = request.path.split("/")
+    if status == 404 and len(parts) > 4:
+        return (
+            f"GET {'/'.join(parts[:4])} (`netboot {parts[3].removesuffix('s')} list`) tells which there are"
+        )
+    return "See the API's description at /api/openapi.json"
 
 
 async def finish(_: web.Request, response: web.StreamResponse) -> None:
