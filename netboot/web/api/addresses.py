@@ -75,7 +75,7 @@ class AddressViews:
         shown = shapes.lease(lease, self._from.clock())
         why = await self._from.addresses.forget(lease, force=_flag(request, "force"))
         if why:
-            remedy = "Wait until it is gone, or use force=true (--force): whoever still uses the address then loses it"
+            remedy = "Wait until it is gone, or use force=true (--force): who still has it then loses it"
             return guard.problem(409, f"{lease.address} is not released: {why}", remedy)
         text = f"{lease.address} of {lease.name} ({lease.mac}) was released by an operator"
         self._from.journal.note("lease_released", text, mac=lease.mac, address=str(lease.address))
