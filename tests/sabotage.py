@@ -619,6 +619,27 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/web/test_bulk.py::test_a_cold_file_is_fetched_beside_the_loop",
     ),
     Sabotage(
+        "an address has one share of connections: count those over HTTPS apart",
+        "netboot/proc/supervisor.py",
+        "return sum(s.helper.clients[client] for s in self._slots if s.helper)",
+        'return sum(s.helper.clients[client] for s in self._slots if s.kind == "bulk" and s.helper)',
+        "tests/web/test_https.py::test_one_address_holds_its_share_of_connections_over_all_workers_and_both_schemes",
+    ),
+    Sabotage(
+        "half a handshake counts: count who has spoken TLS",
+        "netboot/web/https.py",
+        '        self._line.tell("opened", {"client": address})\n',
+        "",
+        "tests/web/test_https.py::test_half_a_handshake_counts_as_a_connection",
+    ),
+    Sabotage(
+        "images over TLS share the bandwidth: send as fast as it goes",
+        "netboot/web/https.py",
+        '        if download.path.startswith("/images/"):\n            while',
+        '        if download.path.startswith("/nowhere/"):\n            while',
+        "tests/web/test_https.py::test_images_over_tls_share_the_bandwidth_too",
+    ),
+    Sabotage(
         "a relayed request keeps its client's address: take the helper's word for another one",
         "netboot/web/https.py",
         '"client": client.address, "local": client.local}',
