@@ -11,7 +11,7 @@ from netboot.boot.firmware import YOURS
 from netboot.catalog import Catalog
 from netboot.cli import Subparsers, add_config, config_paths, shadow
 from netboot.config import load
-from netboot.errors import CaptureError, StartError
+from netboot.errors import CaptureError, NetbootError, StartError
 from netboot.model.machine import Mac
 from netboot.tree import files_among
 
@@ -72,8 +72,7 @@ def _machine(args: argparse.Namespace) -> int:
     if not isinstance(mac, Mac):
         node = config.inventory.by_name.get(mac)
         if node is None:
-            print(f"error: {mac!r} is no MAC address, and no node of that name is declared")
-            return 1
+            raise NetbootError(f"{mac!r} is no MAC address, and no node of that name is declared")
         mac = node.macs[0]
     catalog = Catalog(config.server.images_dir)
     for line in explain(

@@ -52,7 +52,7 @@ def test_a_vendor_class_is_answered_as_it_would_be(
 def test_a_name_that_nobody_declared_is_an_error(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither a MAC nor a node's name."""
     assert main(["explain", "nobody", "--config", config]) == 1
-    assert "nobody" in capsys.readouterr().out
+    assert "nobody" in capsys.readouterr().err
 
 
 def test_an_unknown_machine_is_explained_too(config: str, capsys: pytest.CaptureFixture[str]) -> None:
