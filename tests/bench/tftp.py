@@ -29,7 +29,7 @@ from tests.bench.frame.turns import Figures, Make, alternate
 
 OURS, SINGLE, DNSMASQ, HPA = "netboot", "netboot, single port", "dnsmasq", "tftpd-hpa"
 FILE, SMALL = 1 << 20, 1 << 18
-LIMIT = 30.0
+LIMIT = 20.0
 """Seconds that one measurement may last."""
 
 COLUMNS = (
