@@ -68,6 +68,7 @@ def prepare(config: Config, inventory: Inventory, helpers: Mapping[Kind, str]) -
         raise StartError(
             "; ".join(problems), "Mend this and start again (`netboot check --here` shows it too)"
         )
+    privileges.all_descriptors()
     own, helper = _accounts(config)
     for module in LATE_IMPORTS:
         importlib.import_module(module)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import resource
 import select
 import signal
 import socket
@@ -193,8 +192,7 @@ def main(argv: Sequence[str]) -> None:
     gc.freeze()  # the helpers share these pages
     privileges.drop_to(arguments.own, keep=privileges.FORKER if arguments.own else ())
     privileges.process_name("netboot-forker")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one descriptor per connection and file
+    privileges.all_descriptors()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for control
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     Forker(control, entries, arguments.helper).run()

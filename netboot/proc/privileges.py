@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import resource
 import signal
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ def drop_to(target: Account | None, *, keep: Collection[str] = ()) -> None:
         _prctl(_PR_SET_KEEPCAPS, 0)
     set_capabilities(keeping)
     no_new_privs()
+
+
+def all_descriptors() -> None:
+    """Let this process open as many files as it may: one for each connection (the usual 1024 are few)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def no_new_privs() -> None:

@@ -89,6 +89,21 @@ def test_control_is_not_root_and_keeps_two_capabilities(appliance: Appliance) ->
     assert status["NoNewPrivs"] == "1"
 
 
+def test_it_takes_all_the_descriptors_that_it_may(lab: Lab, directory: Path) -> None:
+    """A soft limit of 1024 would be a thousand connections: control and helpers take the hard one."""
+    config = write_yaml(directory / "netboot.yaml", content(directory))
+
+    class Limited(Appliance):
+        @property
+        def command(self) -> list[str]:
+            return ["prlimit", "--nofile=1024:8192", *super().command]
+
+    with Limited(lab, [config], directory, directory / "data") as appliance:
+        for pid in (appliance.pid, *appliance.helpers("bulk"), *appliance.helpers("tftp")):
+            rows = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            assert next(row.split()[3] for row in rows if row.startswith("Max open files")) == "8192"
+
+
 def test_what_it_remembers_is_its_own_alone(appliance: Appliance, directory: Path) -> None:
     """data_dir has mode 0700 and its secrets 0600, owned by the account that control runs as."""
     data = directory / "data"
