@@ -158,7 +158,8 @@ def respond(request: Packet, client: Client, profile: Profile, facts: Facts, now
 
 def _offer(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
     if facts.address is None:
-        return Silence(f"no free address in network {profile.network.name}", "dhcp_pool_exhausted")
+        why = f"no free address in network {profile.network.name}: widen its range, or shorten its lease"
+        return Silence(why, "dhcp_pool_exhausted")
     if facts.occupied:
         return _held(profile, facts)
     duration = lease_time(client, facts.boot, profile.network, now)

@@ -11,14 +11,14 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import Any, Protocol
 
 from netboot.boot.stall import DISK, NO_ADDRESS
 from netboot.dhcp import engine, proxy
 from netboot.dhcp.allocation import Allocation, Ask, nobody_is_asked
-from netboot.dhcp.burst import Burst
+from netboot.dhcp.burst import Burst, Way
 from netboot.dhcp.crowd import Crowd
 from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
@@ -27,7 +27,7 @@ from netboot.dhcp.options import client_of
 from netboot.dhcp.places import Place, Places
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.proxying import Observed
-from netboot.dhcp.route import BROADCAST, LinkLayer, Unicast
+from netboot.dhcp.route import Unicast
 from netboot.dhcp.site import Site
 from netboot.dhcp.watching import Watch
 from netboot.dhcp.wire import Kind, Op, Packet, decode
@@ -57,12 +57,8 @@ _SENT = ("", *(f"dhcp_sent_{kind.name.lower()}" for kind in Kind))
 """The journal's counters of messages by their kind."""
 
 
-class Port(Protocol):
+class Port(Way, Protocol):
     """What the server needs of an interface; `net.Endpoint` is one."""
-
-    @property
-    def name(self) -> str:
-        """The interface's name."""
 
     @property
     def addresses(self) -> tuple[IPv4Address, ...]:
@@ -71,20 +67,11 @@ class Port(Protocol):
     def fileno(self) -> int:
         """The socket that becomes readable."""
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
+    def receive(self, most: int) -> Iterable[tuple[bytes, str]]:
         """Datagrams that wait, with their sources."""
 
-    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+    def receive_from(self, most: int) -> Iterable[tuple[bytes, str, int]]:
         """As `receive`, with the sources' ports, too."""
-
-    def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
-        """Send a datagram."""
-
-    def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
-        """Send to one card."""
-
-    def broadcast(self, payload: bytes, source: IPv4Address) -> None:
-        """Send to the link."""
 
 
 Request = tuple[bytes, str, Port]
@@ -286,7 +273,8 @@ class DhcpServer:
             return
         self._journal.counters[_RECEIVED[kind]] += 1
         if 82 in packet.options and not packet.giaddr:
-            raise MalformedPacket("relay agent information (option 82) without a relay agent")
+            what = "relay agent information (option 82) without a relay agent"
+            raise MalformedPacket(f"{what}: let the switch that snoops DHCP leave it out")
         if packet.giaddr in self._present_site().ours:
             raise MalformedPacket("giaddr, the relay agent's address, is our own")
         client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
@@ -533,7 +521,7 @@ class DhcpServer:
 
     def _send(self, reply: Reply, profile: Profile, port: Port) -> None:
         """Send a reply, or let it wait for the end of a turn that has others to send. Raises OSError."""
-        self._burst.send(port.name, functools.partial(_deliver, reply, profile.server, port))
+        self._burst.send(reply, profile.server, port)
 
     def _unsent(self, interface: str, error: OSError) -> None:
         self._journal.refused("dhcp_send_failed", f"on {interface}: {error}", source=interface)
@@ -588,17 +576,6 @@ class DhcpServer:
         elif outcome.event:
             source = profile.network.name if outcome.event == "dhcp_pool_exhausted" else client.mac
             self._journal.refused(outcome.event, outcome.reason, source=source)
-
-
-def _deliver(reply: Reply, source: IPv4Address, port: Port) -> None:
-    where = reply.destination
-    if isinstance(where, Unicast):
-        port.unicast(reply.payload, where.host, where.port, source)
-    elif isinstance(where, LinkLayer):
-        port.frame(reply.payload, where.mac, where.address, source)
-    else:
-        assert where is BROADCAST
-        port.broadcast(reply.payload, source)
 
 
 def _card(data: bytes) -> str:
