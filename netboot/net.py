@@ -9,16 +9,20 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from netboot.datagrams import Datagram, Inbox, Outbox
 from netboot.errors import StartError
 from netboot.model.machine import Mac
 
 MAX_DATAGRAM = 4096
 """Octets read of a datagram; a longer one is cut one octet later, so that its reader can refuse it."""
+
+MAX_REPLY = 1500
+"""Octets of a datagram that is sent with others."""
 
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SIOCGIFHWADDR = 0x8927
@@ -75,6 +79,7 @@ class Endpoint:
         self._packet = packet
         self._port = port
         self._id = 0
+        self._inbox, self._outbox = Inbox(MAX_DATAGRAM + 1), Outbox(MAX_REPLY)
 
     @property
     def name(self) -> str:
@@ -96,29 +101,40 @@ class Endpoint:
 
     def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
         """At most `most` datagrams that wait, each with its source address."""
-        for data, source, _ in self.receive_from(most):
-            yield data, source
+        return ((data, source) for data, source, _ in self.receive_from(most))
 
-    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
-        """At most `most` datagrams that wait, each with its source's address and port."""
-        for _ in range(most):
-            try:
-                data, (source, port) = self._udp.recvfrom(MAX_DATAGRAM + 1)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:  # the link went down; the next datagram shows that it is back
-                return
-            yield data, source, port
+    def receive_from(self, most: int) -> list[Datagram]:
+        """At most `most` datagrams that wait, each with its source's address and port.
+
+        None while the link is down; the next datagram shows that it is back.
+        """
+        return self._inbox.receive(self._udp.fileno(), most)
 
     def unicast(self, payload: bytes, host: str, port: int, source: IPv4Address) -> None:
         """Send a plain datagram to an address written as text, from ours. Raises OSError."""
-        own = self.facts.addresses
-        if (own and source == own[0]) or source not in own:
-            # the kernel's choice anyway, or an address that came later and cannot be pinned
+        if not self._pinned(source):
             self._udp.sendto(payload, (host, port))
             return
         info = struct.pack("@i4s4s", self.facts.index, source.packed, b"\0\0\0\0")
         self._udp.sendmsg([payload], [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (host, port))
+
+    def unicasts(self, datagrams: Sequence[Datagram], source: IPv4Address) -> list[OSError]:
+        """Send many plain datagrams, from ours; what went wrong."""
+        if not self._pinned(source):
+            return self._outbox.send(self._udp.fileno(), datagrams)
+        failed = []
+        for payload, host, port in datagrams:
+            try:
+                self.unicast(payload, host, port, source)
+            except OSError as error:
+                failed.append(error)
+        return failed
+
+    def _pinned(self, source: IPv4Address) -> bool:
+        """Whether the kernel has to be told the source: not where it is its own choice, nor where it came
+        later and cannot be pinned."""
+        own = self.facts.addresses
+        return source in own[1:]
 
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address, port: int = 68) -> None:
         """Send to a card whose machine answers no ARP yet; by broadcast where frames are not ours to send.

@@ -90,6 +90,11 @@ class _Kept:
         """Keep it."""
         self.sent.append(payload)
 
+    def unicasts(self, datagrams: Sequence[tuple[bytes, str, int]], source: IPv4Address) -> list[OSError]:
+        """Keep them."""
+        self.sent += [payload for payload, _, _ in datagrams]
+        return []
+
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
         """Keep it."""
         self.sent.append(payload)

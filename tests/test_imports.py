@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (
     ("errors", "version"),
     ("model",),
-    ("store", "join", "cluster", "power", "proc", "config", "net", "alive", "events", "catalog", "tree",
+    ("store", "join", "cluster", "power", "proc", "config", "net", "datagrams", "alive", "events", "catalog", "tree",
      "cold", "askers", "dhcp", "tftp", "boot", "shadow", "link"),
     ("dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
      "tftp.server", "tftp.scripts", "web", "fleet", "probe"),

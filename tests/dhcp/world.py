@@ -209,6 +209,12 @@ class RecordingPort:
         """Keep a datagram."""
         self._keep(f"udp {host}:{port}", payload)
 
+    def unicasts(self, datagrams: Sequence[tuple[bytes, str, int]], source: IPv4Address) -> list[OSError]:
+        """Keep datagrams."""
+        for payload, host, port in datagrams:
+            self.unicast(payload, host, port, source)
+        return []
+
     def frame(self, payload: bytes, mac: Mac, to: IPv4Address, source: IPv4Address) -> None:
         """Keep a frame."""
         self._keep(f"frame {mac} {to}", payload)
