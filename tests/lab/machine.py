@@ -113,6 +113,8 @@ class Machine:
     `firmware` is bios (SeaBIOS and iPXE), efi-tftp or efi-http (EDK2's own clients), efi-secure (EDK2 with
     Secure Boot, its own TFTP client) or pxelinux (started by iPXE).
 
+    `trusts` is a file with the CA (an EFI signature list) that EDK2 believes over HTTPS.
+
     Each MAC is a network card on a tap of its own; `boots_from` is the card that the firmware starts from.
     """
 
@@ -125,6 +127,7 @@ class Machine:
         memory: int = 512,
         boots_from: int = 0,
         uuid: str | None = None,
+        trusts: Path | None = None,
         directory: Path,
         name: str = "machine",
     ) -> None:
@@ -134,6 +137,7 @@ class Machine:
         self.memory = memory
         self.boots_from = boots_from
         self.uuid = uuid or str(uuid_module.uuid5(uuid_module.NAMESPACE_OID, self.macs[0]))
+        self.trusts = trusts
         self.name = name
         self.directory = directory
         self.taps = tuple(lab.tap() for _ in self.macs)
@@ -212,6 +216,8 @@ class Machine:
         command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"]
         command += ["-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
         command += SECURE if secure else []
+        if self.trusts:
+            command += ["-fw_cfg", f"name=etc/edk2/https/cacerts,file={self.trusts}"]
         return command + (HTTP_BOOT_ONLY if self.firmware == "efi-http" else [])
 
     def _pxelinux(self) -> list[str]:

@@ -15,19 +15,23 @@ from tests.lab import images
 from tests.lab.appliance import Appliance
 from tests.lab.namespace import ADDRESS, Lab, wait_until
 from tests.lab.site import Site, scratch, server_user, write_yaml
-from tests.support.certificates import authority
+from tests.support.certificates import authority, signature_list
 
 pytestmark = pytest.mark.lab
 
 MACS = ("52:54:00:77:0e:01", "52:54:00:77:0e:02")
+STRICT = "52:54:00:77:0e:03"
+"""A machine whose firmware is told to fetch its program over HTTPS."""
 MIRROR = f"http://{ADDRESS}:8089"
 
 
 def content(directory: Path) -> dict[str, object]:
-    files = authority().write(directory, ADDRESS)
+    files = authority(old=True).write(directory, ADDRESS)
     for path in files.values():
         shutil.chown(path, server_user())
     nodes = [{"name": f"n{n}", "macs": [mac], "address": f"10.77.0.{60 + n}"} for n, mac in enumerate(MACS)]
+    told = {"program": f"https://{ADDRESS}/programs/snponly.efi"}
+    nodes.append({"name": "strict", "macs": [STRICT], "address": "10.77.0.69", "boot": told})
     return {
         "server": {
             "data_dir": str(directory / "data"),
@@ -77,6 +81,17 @@ def test_two_machines_take_turns_and_claim_over_https(guarded: Site) -> None:
     fetched = (guarded.directory / "mirror.log").read_text()
     assert fetched.count('root.squashfs HTTP/1.1" 200') == 2
     assert "netboot-https" in subprocess.run(["ps", "-eo", "comm"], capture_output=True, text=True).stdout
+
+
+def test_firmware_fetches_its_program_over_https_and_believes_our_ca_alone(guarded: Site) -> None:
+    """EDK2 with our CA in its list boots on to iPXE's script; without it, it gets nothing."""
+    trusted = guarded.directory / "cacerts.esl"
+    trusted.write_bytes(signature_list((guarded.directory / "ca.pem").read_bytes()))
+    with guarded.machine("strict", macs=[STRICT], firmware="efi-http", trusts=trusted) as machine:
+        boot = guarded.wait_joined(machine, STRICT)
+        assert "program" in {step["step"] for step in boot["steps"]}
+    with guarded.machine("stranger", macs=[STRICT], firmware="efi-http") as machine:
+        machine.wait_for_text("Could not retrieve NBP file size")
 
 
 def test_plain_clients_are_served_beside_tls(guarded: Site) -> None:
