@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.bench.frame import rack, report, sites
+from tests.bench.frame import plot, rack, report, sites
 from tests.bench.frame.dhcp_load import Load
 from tests.bench.frame.link import Link, command
 from tests.bench.frame.rack import STEPS, Machine
@@ -56,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--megabytes", type=int, default=64, help="of the squashfs, MiB (64)")
     parser.add_argument("--max-downloads", type=int, default=40, help="machines at once, where limited (40)")
     parser.add_argument("--link", metavar="RATE", default="", help="shape the link as tc writes it (10gbit)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="how many are through, over time")
     # the machines at nice 10, the daemon at the priority that it has on any host
     parser.set_defaults(ordinary=True)
 
@@ -82,6 +83,13 @@ def run(options: argparse.Namespace) -> Sequence[Verdict]:
         print(
             f"**{what}**: seconds from power-on until a step is through (last turn)\n\n{_steps(machines)}\n"
         )
+    if options.plot:
+        ends = {
+            f"{what}, {step}": [machine.done[step] for machine in machines]
+            for what, machines in steps.items()
+            for step in ("script", STEPS[-1])
+        }
+        print(f"{options.plot}: per cent of the machines; {plot.shares(options.plot, ends)}\n")
     print(report.servers(found, COLUMNS), end="\n\n")
     verdicts = _verdicts(found)
     print(report.floors(verdicts))

@@ -211,7 +211,7 @@ async def test_one_address_holds_its_share_of_connections_over_all_workers_and_b
         for _ in range(2):
             with contextlib.suppress(OSError):  # cut off in its handshake, or right after it
                 held += await silent(made, 1)
-        assert standing(held) == 5
+        await until(lambda: standing(held) == 5)
         plain = Client(*await asyncio.open_connection(*ours.address))
         assert await asyncio.wait_for(plain.reader.read(), 5) == b""
         (other,) = await silent(made, 1, "127.0.0.2")
