@@ -269,6 +269,12 @@ async def test_renewing_an_address_that_is_not_its_own_is_refused() -> None:
     assert (nak.kind, nak.way) == (NAK, "broadcast")
 
 
+async def test_a_rebinding_machine_of_another_network_is_refused() -> None:
+    """It was moved to our link while it ran, and asks everybody for an address that is none of here."""
+    nak = await site().answer(request(STRANGER, "request", ciaddr="192.168.5.5"), source="192.168.5.5")
+    assert (nak.kind, nak.way) == (NAK, "broadcast")
+
+
 # RFC 2131 section 4.1: where replies go
 
 

@@ -128,3 +128,51 @@ async def test_without_option_52_file_and_sname_are_no_options() -> None:
 async def test_options_without_their_end_are_taken() -> None:
     """Some clients leave 255 out; padding within is skipped."""
     assert (await site().answer(raw_request(NODE, b"\0\0\x35\x01\x01\0\0"))).kind == OFFER
+
+
+DISCOVER = b"\x35\x01\x01"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DISCOVER + b"\xff\x35\x01\x03\x32\x04\x01\x02\x03\x04",
+        DISCOVER + b"\x37\x00\xff",
+        DISCOVER + b"\x37\x08\x00\xff\x01\x01\x03\x2a\x2a\x6c\xff",
+        DISCOVER + b"\x37\x02\x01\x03\x37\x01\x2a\xff",
+        DISCOVER + b"".join(bytes([code, 0]) for code in (12, 50, 57, 60, 61, 77, 97)) + b"\xff",
+        DISCOVER + b"\x39\x02\x00\x00\xff",
+        DISCOVER + b"\x39\x01\x40\xff",
+        DISCOVER + b"\x33\x04\0\0\0\x3c\x50\0\x74\x01\x01\x91\x01\x01\x5a\x0b\x01\x01" + bytes(9) + b"\xff",
+    ],
+    ids=[
+        "options after the end", "an empty list of wishes", "wishes for 0, 255 and twice the same",
+        "wishes in two parts", "empty options", "no room at all", "a size of one octet",
+        "lease time, rapid commit, 116, 145 and authentication",
+    ],
+)  # fmt: skip
+async def test_odd_requests_are_answered_as_plain_ones(options: bytes) -> None:
+    """Each wish once and no zero-length answer; nothing that nobody configured, and our own lease time."""
+    offer = await site(options={42: "10.0.0.1"}).answer(raw_request(NODE, options))
+    assert (offer.kind, offer.address("yiaddr"), offer.number(51)) == (OFFER, "10.77.0.20", 43200)
+    codes = [code for code, value in offer.parts if value or code == 61]
+    assert codes == offer.codes and len(set(codes)) == len(codes)
+    assert not {0, 80, 90, 116, 145, 255} & set(codes)
+
+
+@pytest.mark.parametrize(
+    ("start", "file"),
+    [
+        (DISCOVER + b"\x34\x01\x00\xff", b""),
+        (DISCOVER + b"\x34\x01\x04\xff", b""),
+        (DISCOVER + b"\x34\x02\x01\x01\xff", b""),
+        (DISCOVER + b"\x34\x01\x01\xff", b"\x0c\xffa"),
+        (b"\x35\x00\xff", b""),
+        (b"\x35\x02\x01\x01\xff", b""),
+        (b"\x35\x01\x09\xff", b""),
+        (DISCOVER + b"\x0c\x20ab", b""),
+    ],
+)
+async def test_what_cannot_be_read_for_sure_is_not_answered(start: bytes, file: bytes) -> None:
+    """An overload that is none, a message type that is none, an option longer than its field."""
+    assert await site().hear(raw_request(NODE, start, file=file.ljust(128, b"\0"))) is None
