@@ -287,13 +287,13 @@ def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
         raise MalformedPacket(f"{packet.chaddr.hex(':')} is no card's own address")
     get = packet.options.get
     said = (get(12), get(60), get(61), get(77), get(82), get(93), get(97), get(118), get(175))
-    return _client(packet.chaddr, giaddr, *said)
+    return _client(packet.chaddr, int(giaddr) if giaddr else 0, *said)  # numbers are compared fast
 
 
 @functools.lru_cache(maxsize=4096)
 def _client(
     chaddr: bytes,
-    giaddr: IPv4Address | None,
+    giaddr: int,
     hostname: bytes | None,
     vendor: bytes | None,
     client_id: bytes | None,
@@ -321,7 +321,7 @@ def _client(
         hostname=_words(hostname or b""),
         nul_strings=any(raw is not None and raw.endswith(b"\0") for raw in (hostname, vendor)),
         subnet=_some_address(subnet),
-        giaddr=giaddr,
+        giaddr=IPv4Address(giaddr) if giaddr else None,
         circuit_id=relay.get(1),
         remote_id=relay.get(2),
         link=_some_address(relay.get(5)),
