@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARES = {"engine": 0.006, "beside": 0.012, "capture": 0.022, "wire": 0.66, "tftp": 0.15, "http": 0.15}
 """Of the inputs; an engine's costs as much as a hundred of the others. The slow ones begin."""
 PROCESSES = 2
-SLOWEST = 10
-"""Seconds that one input may take: work is bounded."""
+HANGS = 120
+"""Seconds after which an input is taken for an endless one; `worker.SLOWEST` bounds what it may cost."""
 MEMORY = 1024
 """MiB of one process: memory is bounded."""
 _STATUS = re.compile(r"^#(\d+)\s+\S+\s+cov: (\d+) ft: (\d+)")
@@ -93,7 +93,8 @@ def prepare(job: Job) -> list[str]:
     kept = CORPUS / job.name
     return [
         sys.executable, "-m", "tests.fuzz.worker", job.name,
-        f"-runs={job.inputs}", f"-seed={job.seed}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MEMORY}",
+        f"-runs={job.inputs}", f"-seed={job.seed}", f"-rss_limit_mb={MEMORY}",
+        f"-timeout={HANGS}", f"-report_slow_units={HANGS}",
         f"-artifact_prefix={job.folder / 'crashes'}{os.sep}", "-print_final_stats=1", "-verbosity=1",
         *corpora, *([str(kept)] if kept.is_dir() else []),
     ]  # fmt: skip
