@@ -679,7 +679,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/observe.py",
         "        _step_down(config)\n",
         "        _Kept.frame = lambda self, payload, mac, to, source: (\n"
-        "            __import__('netboot.net').net.open_endpoint(self.name).frame(payload, mac, to, source))\n",
+        "            __import__('netboot.net').net.open_endpoint(self.name)"
+        ".frame(payload, mac, to, source))\n",
         "tests/interop/test_shadow.py::test_nothing_ever_leaves",
     ),
     Sabotage(

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = (
     ("errors", "version"),
     ("model",),
-    ("store", "join", "cluster", "power", "proc", "config", "net", "datagrams", "alive", "events", "catalog", "tree",
-     "cold", "askers", "dhcp", "tftp", "boot", "shadow", "link"),
+    ("store", "join", "cluster", "power", "proc", "config", "net", "datagrams", "alive", "events", "catalog",
+     "tree", "cold", "askers", "dhcp", "tftp", "boot", "shadow", "link"),
     ("dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
      "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
     ("startup",),
@@ -177,7 +177,7 @@ def test_variants_import_their_own_door_and_lower() -> None:
 
 
 def test_only_app_names_concrete_variants() -> None:
-    """Everybody but the roots (app, observe) and the room itself knows a store or a join method by its door."""
+    """Everybody but the roots (app, observe) and the room itself knows a variant by its door."""
     offences = []
     for found in all_imports():
         target = own(found.target)

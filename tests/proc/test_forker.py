@@ -89,7 +89,8 @@ def test_the_helpers_modules_hold_no_web_framework_and_no_event_loop() -> None:
     for name in ("aiohttp", "pydantic", "asyncio", "jinja2", "yaml", "cryptography", "ssl", "sqlite3"):
         assert name not in loaded, name
     assert {m for m in loaded if m.startswith("netboot.") and m.count(".") == 1} <= {
-        "netboot.cold", "netboot.errors", "netboot.model", "netboot.proc", "netboot.tftp", "netboot.tree", "netboot.web",
+        "netboot.cold", "netboot.errors", "netboot.model", "netboot.proc", "netboot.tftp", "netboot.tree",
+        "netboot.web",
     }  # fmt: skip
 
 
