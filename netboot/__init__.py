@@ -19,7 +19,7 @@ Rooms, from the roof down; an arrow of imports only descends
     dhcp.server, tftp.{server,scripts}, web/, fleet/  shells: they wait and talk
     probe/       a simulated client of any DHCP server
     store/ join/ cluster/ proc/                  doors (`__init__`) with their variants beside them
-    config/ events/ net alive askers catalog tree cold  what shells and variants stand on
+    config/ events/ net datagrams alive askers catalog tree cold  what shells and variants stand on
     shadow/ link                                 somebody else's DHCP: captures, the wire, differences
     dhcp.* and tftp.{wire,transfer}, boot/       cores: pure, `now` is an argument
     model/       the nouns
