@@ -63,7 +63,6 @@ class _Running:
     peer: Peer
     key: tuple[int, Peer]
     request: Request
-    datagrams: Callable[[int, int], memoryview]
     send: Callable[[bytes | memoryview], object]
     recv: Callable[[int], bytes]
     fd: int | None
@@ -359,7 +358,6 @@ class Server:
             peer,
             key,
             request,
-            source.datagrams,
             port.send,
             port.recv,
             port.fileno(),
@@ -392,13 +390,14 @@ class Server:
         """A datagram of the client. Nearly all go the short way, where each tenth of a microsecond counts."""
         machine = running.machine
         if len(datagram) == 4 and (first := machine.advance(_from_bytes(datagram), now)):
-            window = machine.window
+            source, window = running.source, machine.window
             try:
-                datagrams = running.datagrams(first, window)
-                if window == 1:
-                    running.send(datagrams)
+                if window > 1:
+                    running.port.send_window(source.datagrams(first, window), source.stride)
+                elif (blocks := source.blocks) is not None:
+                    running.send(blocks[first - 1])
                 else:
-                    running.port.send_window(datagrams, running.source.stride)
+                    running.send(source.datagrams(first, 1))
             except (OSError, Cold):
                 self._do(running, Send(first, window))  # it meets the same, and knows what to do
             return
