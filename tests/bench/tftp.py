@@ -129,7 +129,9 @@ class Load:
         before = server.cpu()
         figures = self._run(case, downloads, case.at_once)
         used = server.cpu() - before
-        return {**figures, "cpu": used / max(1, figures["ok"] * case.size) * 1e9}
+        if figures["ok"]:
+            figures["cpu"] = used / (figures["ok"] * case.size) * 1e9
+        return figures
 
     def _run(self, case: Case, downloads: int, at_once: int) -> Figures:
         name = f"file-{case.size}"
