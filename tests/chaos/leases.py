@@ -176,7 +176,7 @@ class Crowds:
     def _listen(self) -> None:
         path = str(self._directory / "acks.pcap")
         words = ["-i", "eth0", "-p", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-Z", "root"]
-        self._tcpdump = self._start("tcpdump", *words, "-w", path, f"udp and src host {SERVER} and port 67")
+        self._tcpdump = self._start("tcpdump", *words, "-w", path, f"udp and host {SERVER} and port 67")
         wait_until("tcpdump listens", lambda: Path(path).exists() and Path(path).stat().st_size >= 24, 20)
 
     def dropped(self) -> int:

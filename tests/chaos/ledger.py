@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from tests.chaos.acks import Ack
 
 SLACK = 0.5
-"""Seconds that an ACK may be on its way: the store counts its lease from a moment before it was seen."""
+"""Seconds between two clocks' readings; the store counts a lease from when the question was read."""
 
 
 @dataclass(frozen=True, slots=True)

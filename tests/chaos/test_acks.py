@@ -55,6 +55,15 @@ def test_a_file_that_grows_is_read_once(tmp_path: Path) -> None:
     assert found[0].at == pytest.approx(1000.25, abs=1e-4) and capture.new() == []
 
 
+def test_a_lease_counts_from_the_question(tmp_path: Path) -> None:
+    """However long the answer took; another machine's question is not this one's."""
+    asked, other, answer = frame("request", op=1, xid=7), frame("request", op=1, xid=8), frame(xid=7)
+    other.time, answer.time = 1001.0, 1003.5
+    wrpcap(str(tmp_path / "x"), [asked, other, answer])
+    (ack,) = Capture(tmp_path / "x").new()
+    assert ack.at == pytest.approx(1000.25, abs=1e-4)
+
+
 def test_what_tcpdump_did_not_write_is_refused(tmp_path: Path) -> None:
     """No silent zero."""
     (tmp_path / "x").write_bytes(b"nonsense" * 10)
