@@ -125,7 +125,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/dhcp/engine.py",
         "    return occupant.live(now) or now - occupant.last_seen < profile.network.lease\n",
         "    return False\n",
-        "tests/dhcp/test_server.py::test_a_living_holders_address_is_never_given_away",
+        "tests/dhcp/test_engine.py::test_a_reservation_waits_for_the_living_machine_that_has_its_address",
     ),
     Sabotage(
         "only the holder releases an address: believe anybody's RELEASE",

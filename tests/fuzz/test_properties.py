@@ -18,6 +18,8 @@ from netboot.model.machine import Mac
 from netboot.model.manners import Limits, Rate
 from tests.dhcp.world import NODE_MACS, message
 
+PROTOCOLS_OWN = (52, 53)
+"""Options that say how a message is read; an operator's file may not have them."""
 MANY = settings(max_examples=300, deadline=None)
 
 words = st.one_of(
@@ -39,7 +41,8 @@ def test_any_value_of_an_operator_is_octets_or_a_value_error(code: int, value: o
     except ValueError as error:
         assert str(code) in str(error), "the message says which option it is about"
         return
-    assert decode(encode(message(NODE_MACS[0], Kind.ACK, {code: raw}))).options[code] == raw or code == 53
+    if code not in PROTOCOLS_OWN:
+        assert decode(encode(message(NODE_MACS[0], Kind.ACK, {code: raw}))).options[code] == raw
     assert encoded(code, value)[:1] == bytes([code]) or not raw  # type: ignore[arg-type]
     assert text_of(code, raw).isprintable()
 

@@ -23,7 +23,7 @@ def head_of(*fields: str, method: str = "GET", version: str = "1.1", path: str =
 
 def answer(*fields: str, file: Opened = FILE, **request: str) -> tuple[static.Reply, dict[str, str]]:
     reply = static.respond(head_of(*fields, **request), file)
-    lines = reply.head.decode().strip().split("\r\n")[1:]
+    lines = reply.head.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]  # a refusal's text follows
     return reply, {key.lower(): value for key, value in (line.split(": ", 1) for line in lines)}
 
 
