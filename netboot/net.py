@@ -275,15 +275,14 @@ def _read(path: Path) -> str:
 
 
 # rtnetlink (linux/rtnetlink.h, linux/neighbour.h): the numbers that we need of it
-_RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWNEIGH, _RTM_GETNEIGH = 20, 22, 28, 30
+_RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _NLM_F_REQUEST, _NLM_F_DUMP = 1, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_IFA_ADDRESS, _IFA_LOCAL, _NDA_DST, _NDA_LLADDR = 1, 2, 1, 2
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _SIOCGARP, _ATF_COM = 0x8954, 0x02
 _ARPREQ = struct.Struct("=H2x4s8x16si16x16s")
 _MESSAGE = struct.Struct("=IHHII")
 _IFADDRMSG = struct.Struct("=BBBBI")
-_NDMSG = struct.Struct("=BBHiHBB")
 _ATTRIBUTE = struct.Struct("=HH")
 
 

@@ -311,9 +311,7 @@ _ENCODERS: Mapping[Type, Callable[[OptionValue], bytes]] = {
     Type.RAW: _raw,
 }
 
-NUMBERS = frozenset({Type.U8, Type.U16, Type.U16S, Type.U32, Type.I32})
-
 
 def numbers(value: OptionValue) -> Iterable[int]:
-    """The numbers of a value of one of these types, for whoever bounds them."""
+    """The numbers of a value, for whoever bounds them."""
     return map(_number, _items(value))

@@ -31,16 +31,19 @@ from netboot.proc.messages import Message
 from netboot.tree import Opened, Served
 from netboot.web.http1 import MAX_HEAD, Head, MalformedHead, parse_head
 from netboot.web.pace import Pace
-from netboot.web.static import METHODS, Reply, open_path, refusal, respond
+from netboot.web.static import (
+    HEAD_TIME,
+    IDLE_TIME,
+    METHODS,
+    STALL_TIME,
+    Reply,
+    open_path,
+    refusal,
+    respond,
+)
 
 CHUNK: Final = 2 << 20
 """Bytes that one connection gets before the next one has its turn (measured: 1 MiB costs 20 % more)."""
-HEAD_TIME: Final = 10.0
-"""Seconds that a begun request head may take."""
-IDLE_TIME: Final = 60.0
-"""Seconds that a kept-alive connection may ask nothing."""
-STALL_TIME: Final = 120.0
-"""Seconds that a download may stand still before its connection is closed."""
 TICK: Final = 0.5
 PACED: Final = 0.01
 """Seconds that a download rests when the shared bandwidth is used up."""

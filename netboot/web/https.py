@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -23,19 +24,16 @@ from typing import Final
 
 from netboot.cold import is_cached
 from netboot.errors import MalformedPacket, Refused
-from netboot.proc import is_bulk_path
+from netboot.proc import Place, is_bulk_path
 from netboot.proc.helper import Line, last_resort, served
 from netboot.proc.messages import Message
 from netboot.tree import Opened, Served
 from netboot.web.http1 import MAX_HEAD, Head, MalformedHead, parse_head, response_head
 from netboot.web.pace import Pace
-from netboot.web.static import METHODS, open_path, refusal, respond
+from netboot.web.static import HEAD_TIME, IDLE_TIME, METHODS, STALL_TIME, open_path, refusal, respond
 
 HANDSHAKE_TIME: Final = 10.0
-HEAD_TIME: Final = 10.0
-IDLE_TIME: Final = 60.0
-STALL_TIME: Final = 120.0
-"""Seconds, as at the bulk workers: for the handshake, a request head, between requests, for one piece."""
+"""Seconds that a handshake may take."""
 PIECE: Final = 128 << 10
 """Bytes of a file that are read and encrypted at a time; the next ones when these have gone to the kernel."""
 TICK: Final = 0.5
@@ -69,15 +67,6 @@ class _Download:
         behind = self.sent - self.client.queued()
         self.acknowledged = self.sent if whole else max(self.acknowledged, behind)
         return [self.boot_id, self.client.address, self.path, self.acknowledged, self.size, done]
-
-
-@dataclass(eq=False, slots=True)
-class _Place:
-    """Control's answer to the question whether a download may begin."""
-
-    boot_id: str | None = None
-    wait: int = 0
-    reason: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -119,7 +108,7 @@ class Terminator:
         self._pace = Pace()
         self._clients: set[_Client] = set()
         self._downloads: set[_Download] = set()
-        self._questions: dict[int, asyncio.Future[_Place]] = {}
+        self._questions: dict[int, asyncio.Future[Place]] = {}
         self._asked = 0
         self._draining = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,7 +117,7 @@ class Terminator:
         """Serve until control says drain (or is gone) and the last answer has left."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._line.fileno(), self._hear)
-        for number in (2, 15):
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._drain)
         self._line.tell("ready", {})
         while not (self._draining.is_set() and not any(c.busy for c in self._clients)):
@@ -165,7 +154,7 @@ class Terminator:
             answer = self._questions.pop(message.number("id"), None)
             if answer is not None and not answer.done():
                 wait, reason = message.number("wait", highest=3600), message.text("reason")
-                answer.set_result(_Place(message.optional_text("boot_id", limit=256), wait, reason))
+                answer.set_result(Place(message.optional_text("boot_id", limit=256), wait, reason))
         elif message.op == "pace":
             self._pace.set(message.number("rate"))
         elif message.op == "close" and (held := self._held.get(message.text("client", limit=64))):
@@ -368,7 +357,7 @@ class Terminator:
             raise EOFError("the file became shorter while it was sent")
         return piece
 
-    async def _place(self, client: _Client, head: Head) -> _Place:
+    async def _place(self, client: _Client, head: Head) -> Place:
         """Ask control whose boot this is, and whether it may download now."""
         self._asked += 1
         answer = self._questions[self._asked] = asyncio.get_running_loop().create_future()
@@ -376,12 +365,12 @@ class Terminator:
         number = self._asked
         try:
             if not self._line.tell("place", question):
-                return _Place()
+                return Place()
             async with asyncio.timeout(_ADMISSION_TIME):
-                place: _Place = await answer
+                place: Place = await answer
                 return place
         except TimeoutError:
-            return _Place()  # control is away: a running rack is not held up by that
+            return Place()  # control is away: a running rack is not held up by that
         finally:
             self._questions.pop(number, None)
 
@@ -443,7 +432,7 @@ def _framing(raw: bytes) -> tuple[int, int, bool]:
     return int(first.split()[1]), int(fields.get("content-length", "0")), fields.get("connection") != "close"
 
 
-def _wait(place: _Place, keep_alive: bool) -> bytes:
+def _wait(place: Place, keep_alive: bool) -> bytes:
     body = f"{place.reason}\n".encode()
     fields = [("Retry-After", str(place.wait)), ("Content-Type", "text/plain; charset=utf-8")]
     return response_head(503, len(body), keep_alive=keep_alive, fields=fields) + body

@@ -18,6 +18,12 @@ from netboot.tree import Opened, Served, split_name
 from netboot.web.http1 import Head, Unsatisfiable, parse_range, response_head
 
 METHODS: Final = ("GET", "HEAD")
+HEAD_TIME: Final = 10.0
+"""Seconds that a begun request head may take."""
+IDLE_TIME: Final = 60.0
+"""Seconds that a kept-alive connection may ask nothing."""
+STALL_TIME: Final = 120.0
+"""Seconds that a download may stand still before its connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
