@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from tests.support.run import could_have_run, parts, printed, rows_of, table, totals
+import pytest
+
+from tests.support.run import (
+    ROOT,
+    Part,
+    could_have_run,
+    failures,
+    parts,
+    printed,
+    rows_of,
+    run,
+    settled,
+    table,
+    totals,
+)
 
 PASSED = {
     "promise": "It works.",
@@ -81,3 +96,51 @@ def test_what_a_passed_boot_had_to_show_is_shown() -> None:
         f"\n== {PASSED['test']}\nsetting  declared  found"
     )
     assert printed([PASSED]) == ""
+
+
+def test_a_failure_stands_at_the_end_with_its_reason() -> None:
+    """Whoever reads the last page of a log sees what broke and why."""
+    broken = {**FAILED, "test": "tests/test_it.py::test_other", "failure": "assert 1 == 2"}
+    text = failures([PASSED, broken])
+    assert "tests/test_it.py::test_other" in text and "assert 1 == 2" in text
+    assert "tests/test_it.py::test_it" not in text
+
+
+def test_a_test_that_fails_and_then_passes_counts_once_and_is_told() -> None:
+    """The second try settles a test; the failure before it is not swept away."""
+    rows, unconfirmed = settled([FAILED, SKIPPED | {"test": "other"}, PASSED])
+    assert totals(rows) == "1 passed, 0 failed, 1 skipped"
+    assert unconfirmed == [FAILED]
+
+
+def test_a_test_that_fails_twice_has_failed() -> None:
+    """A second try excuses nothing."""
+    rows, unconfirmed = settled([FAILED, FAILED])
+    assert totals(rows) == "0 passed, 1 failed"
+    assert unconfirmed == []
+
+
+@pytest.mark.parametrize(("passes_at", "status"), [(2, 0), (3, 1)])
+def test_a_few_failures_of_a_part_with_strangers_run_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes_at: int, status: int
+) -> None:
+    """Really once: a test that needs a third try has failed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    tries = tmp_path / "tries"
+    test = tmp_path / "test_it.py"
+    test.write_text(
+        "def test_it():\n"
+        f"    with open({str(tries)!r}, 'a+') as file:\n"
+        "        file.write('x'); file.seek(0)\n"
+        f"        assert len(file.read()) >= {passes_at}\n"
+    )
+    command = (sys.executable, "-m", "pytest", "-p", "tests.support.report", str(test))
+    part = Part("root", command, 60, second_try=True, folder=tmp_path)
+    assert run(part, tmp_path / "report").status == status
+    assert len(tries.read_text()) == 2
+
+
+def test_plain_tests_have_one_try() -> None:
+    """Nothing but our own code runs in them."""
+    assert {part.name for part in parts(options(), []) if part.second_try} == {"root", "lab"}

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+SHOWN = 3000
+"""Characters of a failure that are kept: its end, which names the broken assertion."""
+
 
 def promise_of(item: pytest.Item) -> str:
     """The first sentence of a test's docstring, or its name in words."""
@@ -44,6 +47,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "outcome": report.outcome if report.when == "call" or report.skipped else "error",
         "seconds": round(report.duration, 2),
         "skipped": str(reason).removeprefix("Skipped: "),
+        "failure": report.longreprtext[-SHOWN:] if report.failed else "",
         "printed": report.capstdout if report.passed and report.nodeid.startswith("tests/lab/") else "",
     }
     with Path(path).open("a", encoding="utf-8") as file:
