@@ -175,7 +175,9 @@ class Crowds:
 
     def _listen(self) -> None:
         path = str(self._directory / "acks.pcap")
-        words = ["-i", "eth0", "-p", "-U", "--immediate-mode", "-B", "16384", "-s", "0", "-Z", "root"]
+        # in immediate mode each slot of the ring is as long as the snapshot: 256 KiB without -s
+        ring = ("--immediate-mode", "-B", "65536", "-s", "1600")
+        words = ["-i", "eth0", "-p", "-U", *ring, "-Z", "root"]
         self._tcpdump = self._start("tcpdump", *words, "-w", path, f"udp and host {SERVER} and port 67")
         wait_until("tcpdump listens", lambda: Path(path).exists() and Path(path).stat().st_size >= 24, 20)
 
