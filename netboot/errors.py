@@ -87,11 +87,15 @@ class ClusterError(NetbootError):
 
 
 class ClusterUnavailable(ClusterError):
-    """The API gave no usable answer; asking again in `retry_after` seconds may help."""
+    """The API gave no usable answer; asking again in `retry_after` seconds may help.
 
-    def __init__(self, reason: str, retry_after: float = 5.0) -> None:
+    `status` is the HTTP status of an answer that said so (429, 5xx), else 0.
+    """
+
+    def __init__(self, reason: str, retry_after: float = 5.0, status: int = 0) -> None:
         self.reason = reason
         self.retry_after = retry_after
+        self.status = status
         super().__init__(reason)
 
 

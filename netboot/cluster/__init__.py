@@ -6,9 +6,11 @@ Every call raises ClusterUnavailable (no usable answer: ask again) or ClusterRef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from netboot.model.settings import Taint
 
 NODE_LEASES = "kube-node-lease"
 """The namespace in which each kubelet renews a Lease of its Node's name, every ten seconds."""
@@ -61,6 +63,14 @@ class NodeObject:
     ready_message: str = ""
     boot_id: str = ""
     system_uuid: str = ""
+    """In lower case, as the kubelet found it."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
+    """Cordoned."""
+    addresses: tuple[str, ...] = ()
+    kubelet_version: str = ""
 
     @property
     def incarnation(self) -> str:
@@ -69,11 +79,73 @@ class NodeObject:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeChange:
+    """One event of a watch: ADDED, MODIFIED, DELETED, or BOOKMARK with nothing but a resourceVersion."""
+
+    kind: str
+    node: NodeObject
+
+
+@dataclass(frozen=True, slots=True)
 class NodeLease:
     """The Lease that a kubelet renews; its `resource_version` changes with each renewal."""
 
     uid: str
     resource_version: str
+
+
+CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
+"""Signs the certificate by which a kubelet is known to its API server."""
+
+SERVING_SIGNER = "kubernetes.io/kubelet-serving"
+"""Signs the certificate that a kubelet shows to whoever asks it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A CertificateSigningRequest; neither approved nor denied: Pending."""
+
+    name: str
+    uid: str
+    resource_version: str
+    created: float
+    username: str
+    """Who submitted it, as the API server knows them."""
+    groups: tuple[str, ...]
+    signer: str
+    usages: tuple[str, ...]
+    pem: bytes
+    """The PKCS #10 request."""
+    approved: bool = False
+    denied: bool = False
+    failed: bool = False
+    message: str = ""
+    certificate: bytes = b""
+    """In PEM, once it was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod, as far as draining a node looks at it."""
+
+    namespace: str
+    name: str
+    uid: str
+    controller: str = ""
+    """The kind of what made it: ReplicaSet, DaemonSet, Job; empty where nobody would make it again."""
+    mirror: bool = False
+    """A static pod's mirror."""
+    phase: str = ""
+    ending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """How an eviction went: `evicted` (it ends in its own time), `gone`, or `held` by a disruption budget."""
+
+    state: str
+    reason: str = ""
+    retry_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +166,8 @@ class Access:
         return f"{self.verb} {resource}{named}{where}"
 
 
-class ClusterApi(Protocol):
-    """One cluster's API, with our own account."""
-
-    @property
-    def skew(self) -> float | None:
-        """Seconds by which the API server's clock is ahead of ours, by its last answer; None before one."""
-
-    async def authority(self) -> bytes:
-        """The authority that our own kubeconfig trusts, in PEM."""
+class TokensApi(Protocol):
+    """The cluster itself, its bootstrap tokens, and our rights."""
 
     async def version(self) -> ServerVersion:
         """The server's version."""
@@ -116,8 +181,24 @@ class ClusterApi(Protocol):
     async def delete_token(self, token_id: str) -> bool:
         """Delete that Secret; False where there was none, which is as good."""
 
+    async def may(self, access: Access) -> bool:
+        """Whether our account may do this (SelfSubjectAccessReview)."""
+
+
+class NodesApi(Protocol):
+    """Node objects and their Leases."""
+
     async def node(self, name: str) -> NodeObject | None:
         """The Node object of that name, None where there is none."""
+
+    async def nodes(self) -> tuple[Sequence[NodeObject], str]:
+        """Every Node object, and the version from which a watch goes on."""
+
+    def watch_nodes(self, version: str) -> AsyncIterator[NodeChange]:
+        """What happens to Node objects from that version on; it ends by itself after some minutes.
+
+        Raises ClusterRefused 410 where that version is too old: list again.
+        """
 
     async def node_lease(self, name: str) -> NodeLease | None:
         """The Lease of that node, None where there is none."""
@@ -128,8 +209,70 @@ class ClusterApi(Protocol):
         ClusterRefused 404, 409 or 422 where it has changed since.
         """
 
-    async def may(self, access: Access) -> bool:
-        """Whether our account may do this (SelfSubjectAccessReview)."""
+    async def patch_node(
+        self,
+        node: NodeObject,
+        *,
+        labels: Mapping[str, str | None] = ...,
+        annotations: Mapping[str, str | None] = ...,
+        taints: Sequence[Taint] | None = None,
+        unschedulable: bool | None = None,
+    ) -> NodeObject:
+        """Change a Node object, if it is still the one that was read; the object as it is then.
+
+        A label or an annotation of None goes away; `taints` are all that it has then; None changes nothing.
+        ClusterRefused 404, 409 or 422 where it has changed since.
+        """
+
+    async def delete_node(self, node: NodeObject) -> bool:
+        """Delete that very Node object (by its uid); False where it is gone already.
+
+        ClusterRefused 409 or 422 where another one has its name by now.
+        """
+
+
+class CertificatesApi(Protocol):
+    """Certificate signing requests."""
+
+    async def certificate_requests(self, signer: str) -> tuple[Sequence[CertificateRequest], str]:
+        """The requests to one signer, and the version from which a watch goes on."""
+
+    def watch_certificate_requests(self, signer: str, version: str) -> AsyncIterator[CertificateRequest]:
+        """Requests to that signer as they come and change; a bookmark has nothing but a resourceVersion."""
+
+    async def certificate_request(self, name: str) -> CertificateRequest | None:
+        """The request of that name, None where there is none."""
+
+    async def request_certificate(
+        self, name: str, pem: bytes, *, signer: str, usages: Sequence[str], seconds: int
+    ) -> CertificateRequest:
+        """Submit a request (PKCS #10 in PEM) in our own name; ClusterRefused 409 where the name is taken."""
+
+    async def decide(
+        self, request: CertificateRequest, *, approve: bool, reason: str, message: str, now: float
+    ) -> None:
+        """Approve or deny a request, if it is still the one that was read (else ClusterRefused 409)."""
+
+
+class PodsApi(Protocol):
+    """The pods of a node."""
+
+    async def pods_on(self, node: str) -> Sequence[Pod]:
+        """The pods that are bound to a node."""
+
+    async def evict(self, pod: Pod) -> Evicted:
+        """Ask for the eviction of that very pod; PodDisruptionBudgets are respected."""
+
+
+class ClusterApi(TokensApi, NodesApi, CertificatesApi, PodsApi, Protocol):
+    """One cluster's API, with our own account."""
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds by which the API server's clock is ahead of ours, by its last answer; None before one."""
+
+    async def authority(self) -> bytes:
+        """The authority that our own kubeconfig trusts, in PEM."""
 
 
 class Clusters(Protocol):

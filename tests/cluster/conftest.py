@@ -1,5 +1,20 @@
 """The cluster that these tests run against."""
 
-from tests.kube.fixtures import canaries, kube
+from __future__ import annotations
 
-__all__ = ["canaries", "kube"]
+from collections.abc import AsyncIterator
+
+import pytest
+
+from netboot.cluster.client import KubernetesApi
+from tests.kube.fixtures import Kube, canaries, kube
+
+__all__ = ["api", "canaries", "kube"]
+
+
+@pytest.fixture
+async def api(kube: Kube) -> AsyncIterator[KubernetesApi]:
+    """The cluster as the appliance knows it: by its kubeconfig."""
+    client = KubernetesApi("blue", kube.kubeconfig())
+    yield client
+    await client.close()
