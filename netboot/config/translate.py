@@ -14,6 +14,7 @@ from netboot.model.inventory import (
     JoinSettings,
     Network,
     Node,
+    NodeActions,
     Pool,
     Tag,
 )
@@ -109,8 +110,22 @@ def _cluster(said: schema.Cluster) -> Cluster:
         role=said.join.role,
         cri_socket=said.join.cri_socket,
         ignore_preflight=said.join.ignore_preflight,
+        certificate_key_file=said.join.certificate_key_file,
+        max_nodes=said.join.max_nodes,
+        ca_certificate=said.join.ca_certificate,
+        ca_key_file=said.join.ca_key_file,
+        directory=said.join.directory,
     )
-    return Cluster(said.name, said.endpoint, said.image, said.tags, join, said.node_actions.mark_unknown)
+    actions = NodeActions(
+        labels=said.node_actions.labels,
+        taints=said.node_actions.taints,
+        cordon=said.node_actions.cordon,
+        drain=said.node_actions.drain,
+        mark_unknown=said.node_actions.mark_unknown,
+        delete=said.node_actions.delete,
+    )
+    approves = said.serving_certificates == "approve"
+    return Cluster(said.name, said.endpoint, said.image, said.tags, join, actions, approves)
 
 
 def _pool(said: schema.Pool) -> Pool:
@@ -123,6 +138,8 @@ def _pool(said: schema.Pool) -> Pool:
         priority=said.priority,
         catch_all=said.catch_all,
         node_name=said.node_name,
+        claims=said.claims,
+        admission=said.admission,
     )
 
 

@@ -179,7 +179,7 @@ class KubeadmJoin:
         if isinstance(verdict, Undecided):
             text = reasons.still_ready(request, verdict.seconds)
             raise JoinWithheld(text, min(5.0, max(1.0, verdict.seconds)))
-        if not request.cluster.mark_unknown:
+        if not request.cluster.node_actions.mark_unknown:
             raise JoinWithheld(reasons.not_marked(request), 5.0)
         try:
             await api.mark_unknown(node, now)

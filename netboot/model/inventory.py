@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netboot.model.machine import Client, Mac, other_order
-from netboot.model.manners import Admit, Limits
+from netboot.model.manners import UNLIMITED, Admit, Limits, Rate
 from netboot.model.settings import Settings, merge
 
 INFINITE = float("inf")
@@ -92,8 +92,30 @@ class JoinSettings:
     token_ttl: float = 900.0
     discovery: str = "token"
     role: str = "worker"
+    """`worker` or `control-plane`."""
     cri_socket: str = "unix:///run/containerd/containerd.sock"
     ignore_preflight: tuple[str, ...] = ()
+    certificate_key_file: Path | None = None
+    """The key that `kubeadm init phase upload-certs` told, for `role: control-plane`."""
+    max_nodes: float = INFINITE
+    """How many Node objects the cluster may have before machines that nobody declared are turned away."""
+    ca_certificate: Path | None = None
+    ca_key_file: Path | None = None
+    """Of join method `static`: what signs, or `directory` with what is signed already."""
+    directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeActions:
+    """What we may do to Node objects, each by its own switch."""
+
+    labels: bool = False
+    taints: bool = False
+    cordon: bool = False
+    drain: bool = False
+    mark_unknown: bool = True
+    """Set the Node object of a machine that came back to Unknown, so that it joins at once."""
+    delete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +129,9 @@ class Cluster:
     """NAME, or NAME@sha256:HEX for one generation."""
     tags: tuple[str, ...] = ()
     join: JoinSettings = JoinSettings()
-    mark_unknown: bool = True
-    """Whether the Node object of a machine that came back may be set to Unknown, so that it joins at once."""
+    node_actions: NodeActions = NodeActions()
+    approves_serving: bool = False
+    """Whether kubelets' serving certificates that fit the inventory are approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,10 @@ class Pool:
     priority: int = 0
     catch_all: bool = False
     node_name: str = "node-{mac}"
+    claims: Rate = UNLIMITED
+    """Boots of this pool whose claims are admitted."""
+    admission: str = "automatic"
+    """`automatic`, or `approval`: an operator lets each machine that nobody declared join."""
 
 
 @dataclass(frozen=True, slots=True)

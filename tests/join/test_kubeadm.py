@@ -15,6 +15,7 @@ import pytest
 from netboot.errors import ClusterUnavailable, JoinWithheld, StoreError
 from netboot.join.kubeadm_config import pins_of
 from netboot.model.boot import TokenRecord
+from netboot.model.inventory import NodeActions
 from tests.join.asking import QUIET, Asking, Drawn, configuration, token_of
 from tests.kube.controllers import CLUSTER_INFO
 from tests.kube.fixtures import Canaries, Kube
@@ -316,7 +317,9 @@ async def test_r19_an_operator_may_forbid_to_mark_node_objects(asking: Asking, k
     await kube.api.control("living_node", name="m1", every=60)
     await kube.api.control("delete", resource="leases", namespace="kube-node-lease", name="m1")
     request = asking.request()
-    forbidden = replace(request, cluster=replace(request.cluster, mark_unknown=False))
+    forbidden = replace(
+        request, cluster=replace(request.cluster, node_actions=NodeActions(mark_unknown=False))
+    )
     with pytest.raises(JoinWithheld, match="mark_unknown is false") as withheld:
         await asking.method().material(forbidden, time.time())
     assert withheld.value.retry_after == 5.0 and kube.ready("m1") == "True"
