@@ -47,7 +47,7 @@ WORLD = {
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
     {"dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
-    {"web.boot", "web.accept", "web.scripts", "web.http1"},
+    {"web.boot", "web.accept", "web.http1"},
     {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
@@ -205,7 +205,7 @@ def same_shell(one: str, other: str) -> bool:
     return (
         one == other
         or any(inside(one, (f,)) and inside(other, (f,)) for f in folders)
-        or any(one in shell and other in shell for shell in ONE_SHELL)
+        or any(inside(one, tuple(shell)) and inside(other, tuple(shell)) for shell in ONE_SHELL)
     )
 
 

@@ -266,7 +266,7 @@ ROWS: tuple[Row, ...] = (
         "dnsmasq in front (pxe-service)",
         "appends .0 to a name without suffix",
         ("script-with-layer",),
-        ("tests/web/test_boot.py::test_scripts_come_from_the_networks_address",),
+        ("tests/web/boot/test_site.py::test_scripts_come_from_the_networks_address",),
     ),
     Row(
         "TFTP size probe",

@@ -12,8 +12,8 @@ import pytest
 
 from netboot.model.machine import Mac
 from netboot.web.boot import BootHttp
+from netboot.web.boot.known import IMAGES_KNOWN, at_once
 from netboot.web.http1 import parse_head
-from netboot.web.scripts import IMAGES_KNOWN, at_once
 from tests.boot.conftest import MAC, OTHER, publish
 from tests.web.boot_site import NODE, STRANGER, World, running
 

@@ -94,3 +94,22 @@ async def test_without_a_limit_nobody_waits(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         for last in range(2, 12):
             assert await download(world, source=IPv4Address(f"127.0.0.{last}")) is None
+
+
+async def test_progress_of_workers_becomes_steps(tmp_path: Path) -> None:
+    """What a worker sent of a kernel, an initrd, a squashfs or a program is a step of the boot."""
+    async with running(tmp_path) as world:
+        boot = await world.lease()
+        paths = (
+            "/programs/snponly.efi",
+            "/images/a/b/vmlinuz",
+            "/images/a/b/root.squashfs",
+            "/files/vmlinuz",
+        )
+        for path in paths:
+            world.http.progress(Progress(boot.id, str(NODE), path, 5, 10, False))
+        world.http.progress(Progress(None, str(NODE), "/images/a/b/initrd.img", 5, 10, False))
+        current = world.boots.get(boot.id)
+        assert current is not None
+        steps = {s.step: (s.bytes, s.of) for s in current.steps if s.bytes}
+        assert steps == {"program": (5, 10), "kernel": (5, 10), "squashfs": (5, 10)}
