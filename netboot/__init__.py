@@ -14,7 +14,7 @@ Words, one for each thing
 
 Rooms, from the roof down; an arrow of imports only descends
     cli/         verbs only, one file per noun
-    app          the composition root: Config -> variants -> servers; startup: what needs root
+    app          the composition root: Config -> variants -> servers; startup: what needs root; clusters: Kubernetes
     observe      the one of shadow mode: the same DHCP server, which answers nobody
     dhcp.server, tftp.{server,scripts}, web/, fleet/  shells: they wait and talk
     probe/       a simulated client of any DHCP server
@@ -32,7 +32,7 @@ Where to make a change
     a quirk of firmware      a row of boot/quirks.py, and one of tests/docs/field.py
     a key of the file        config/, and a row of docs/configuration.md
     what a node is given     boot/node_config.py and images/agent/
-    a join method            a file in join/, an entry in app
+    a join method            a file in join/, an entry in clusters
     a step's likely cause    a row of boot/stall.py
     a simulated client       a row of probe/clients.py
 """

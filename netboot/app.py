@@ -28,24 +28,15 @@ from netboot.askers import Askers
 from netboot.boot.firmware import YOURS
 from netboot.boot.storm import Storm
 from netboot.catalog import Catalog
-from netboot.cluster.client import ClusterClients
+from netboot.clusters import Clusterwork
 from netboot.config import Config, Limit, StormLimits
 from netboot.config.child import load_in_child
 from netboot.dhcp.conflict import Prober
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
-from netboot.fleet.health import Health
-from netboot.fleet.joining import Joining
-from netboot.fleet.living import NodeObjects
-from netboot.join import JoinRequest
-from netboot.join.kubeadm import KubeadmJoin
-from netboot.join.none import NoJoin
-from netboot.join.presence import Presence
 from netboot.link import Ear
-from netboot.model.boot import Boot
 from netboot.model.inventory import INFINITE, Inventory, Network
-from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.proc import Kind, privileges
 from netboot.proc.supervisor import Supervisor, TftpLimits
@@ -133,18 +124,9 @@ class App:
         self._boots = Boots(
             self._store, self._journal, time.time, lambda: boot_id(time.time(), secrets.token_bytes(4))
         )
-        self._clusters = ClusterClients(clock=time.time)
-        self._kubeadm = KubeadmJoin(
-            self._clusters,
-            self._store,
-            Presence(self._clusters, clock=time.monotonic),
-            alarm=self._alarm,
-            random=secrets.SystemRandom(),
-            clock=time.time,
+        self._clusters = Clusterwork(
+            inventory=self.inventory, store=self._store, boots=self._boots, journal=self._journal
         )
-        self._joining = Joining(self._clusters, self._kubeadm, self._boots, clock=time.monotonic)
-        self._health = Health(self._clusters, self._asked_clusters)
-        self._node_objects = NodeObjects(self._clusters, self._cluster_of, clock=time.monotonic)
         self._prober = Prober(bound.arp, bound.echo, self._journal)
         self._supervisor = self._helpers()
         catalog = Catalog(server.images_dir)
@@ -155,7 +137,7 @@ class App:
             boots=self._boots,
             journal=self._journal,
             bulk=self._supervisor,
-            joins={"kubeadm": self._kubeadm, "none": NoJoin()},
+            joins=self._clusters.joins,
             secret=bound.secret,
             neighbour=_neighbour,
             clock=time.time,
@@ -199,7 +181,7 @@ class App:
                 tokens=lambda: (admin,),
                 listen=config.api.host,
                 names=config.api.names,
-                cluster_problem=self._health.problem,
+                cluster_problem=self._clusters.problem,
             )
         )
         self._wire()
@@ -207,10 +189,6 @@ class App:
     def inventory(self) -> Inventory:
         """The snapshot in force."""
         return self._inventory
-
-    def _asked_clusters(self) -> list[str]:
-        """The clusters that have an API to ask."""
-        return [c.name for c in self._inventory.clusters.values() if c.join.method != "none"]
 
     def _helpers(self) -> Supervisor:
         server = self._config.server
@@ -233,11 +211,11 @@ class App:
 
     def _wire(self) -> None:
         """Who is told of what: the only place where one server's news reach another."""
-        self._dhcp.on_boot.append(self._boot_opened)
-        self._dhcp.signs_of_life.append(self._node_objects.sign)
+        self._dhcp.on_boot.append(self._clusters.boot_opened)
+        self._dhcp.signs_of_life.append(self._clusters.sign_of_life)
         self._dhcp.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
-        self._boot_http.on_material.append(self._joining.follow)
-        self._boots.on_end.append(self._joining.ended)
+        self._boot_http.on_material.append(self._clusters.given)
+        self._boots.on_end.append(self._clusters.ended)
         self._supervisor.virtual = self._scripts.content
         self._supervisor.on_relay = self._boot_http.relayed
         self._supervisor.place = self._boot_http.place
@@ -251,9 +229,8 @@ class App:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_now.set)
         try:
-            await self._clusters.update(self._inventory.clusters.values())
             await self._boots.start()
-            self._resume(await self._kubeadm.start())
+            await self._clusters.start()
             await self._serve()
         finally:
             await self._boots.flush()
@@ -271,10 +248,7 @@ class App:
                 group.create_task(work)
                 for work in (
                     self._boots.run(),
-                    self._kubeadm.run(),
-                    self._joining.run(),
-                    self._health.run(),
-                    self._node_objects.run(),
+                    self._clusters.run(),
                     self._prober.run(),
                     self._dhcp.run(self._bound.endpoints, self._boot_servers, self._ears()),
                     self._watch_files(),
@@ -309,33 +283,6 @@ class App:
         return self._supervisor.ready.is_set() and self._boot_http.is_running
 
     # news
-
-    def _boot_opened(self, boot: Boot) -> None:
-        """R19: look at the Lease of that Node object from the first DISCOVER on."""
-        cluster = self._inventory.clusters.get(boot.cluster)
-        if cluster is not None and cluster.join.method != "none":
-            self._kubeadm.observe(boot.cluster, boot.node)
-
-    def _cluster_of(self, lease: Lease) -> str | None:
-        """The cluster whose API knows the Node object of a lease's machine; None where none can be asked."""
-        boot, inventory = self._boots.of_node(lease.name), self._inventory
-        if boot is not None and boot.cluster in inventory.clusters:
-            name = boot.cluster
-        else:
-            node = inventory.by_name.get(lease.name)
-            pools = (p for p in inventory.pools.values() if p.catch_all and p.network == lease.network)
-            pool = inventory.pools[node.pool] if node else next(pools, None)
-            name = pool.cluster if pool else ""
-        return name if name in self._asked_clusters() else None
-
-    def _resume(self, given: frozenset[str]) -> None:
-        """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""
-        for boot in self._boots.all(limit=Boots.LIMIT):
-            if boot.state == "booting" and (boot.id in given or (boot.step("config") and boot.step("join"))):
-                self._joining.resume(boot)
-
-    def _alarm(self, request: JoinRequest, text: str) -> None:
-        self._journal.note("impostor", text, mac=request.mac, level=logging.ERROR)
 
     def _refused(self, kind: str, text: str, source: str) -> None:
         self._journal.refused(kind, text, source=source)

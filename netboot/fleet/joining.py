@@ -10,7 +10,7 @@ from typing import Protocol
 
 from netboot.cluster import ClusterApi, Clusters, NodeLease, NodeObject
 from netboot.errors import ClusterError, ClusterRefused
-from netboot.join import JoinMaterial, JoinMethod
+from netboot.join import JoinMaterial
 from netboot.model.boot import Boot
 
 log = logging.getLogger("netboot.fleet")
@@ -41,6 +41,13 @@ class Timeline(Protocol):
         """The boot is over with success."""
 
 
+class Revoking(Protocol):
+    """Takes credentials back: a join method, or all of them."""
+
+    async def revoke(self, boot_id: str) -> None:
+        """Take back whatever this boot was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Following:
     """One boot on its way from credential to Ready. Times are the event loop's, in seconds."""
@@ -65,7 +72,7 @@ class Joining:
     def __init__(
         self,
         clusters: Clusters,
-        method: JoinMethod,
+        method: Revoking,
         timeline: Timeline,
         *,
         clock: Callable[[], float],

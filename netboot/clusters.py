@@ -1,0 +1,133 @@
+"""Everything that talks to Kubernetes, composed: clients, join methods, what follows a join, health.
+
+The second half of the composition root: `app` makes one `Clusterwork` and wires it to the servers; like
+`app` it names concrete variants. A join method is an entry of `joins`, a task that runs beside the others
+an entry of `_tasks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+from netboot.cluster.client import ClusterClients
+from netboot.events import Boots, Journal
+from netboot.fleet.health import Health
+from netboot.fleet.joining import Joining
+from netboot.fleet.living import NodeObjects
+from netboot.join import JoinMaterial, JoinMethod, JoinRequest
+from netboot.join.kubeadm import KubeadmJoin
+from netboot.join.none import NoJoin
+from netboot.join.presence import Presence
+from netboot.model.boot import Boot
+from netboot.model.inventory import Cluster, Inventory
+from netboot.model.lease import Lease
+from netboot.store.sqlite import SqliteStore
+
+Task = Coroutine[None, None, None]
+
+
+class Clusterwork:
+    """The daemon's whole business with Kubernetes; `start`, then `run` beside the servers, then `close`."""
+
+    def __init__(
+        self, *, inventory: Callable[[], Inventory], store: SqliteStore, boots: Boots, journal: Journal
+    ) -> None:
+        self._inventory = inventory
+        self._boots = boots
+        self._journal = journal
+        self.clients = ClusterClients(clock=time.time)
+        self._kubeadm = KubeadmJoin(
+            self.clients,
+            store,
+            Presence(self.clients, clock=time.monotonic),
+            alarm=self._alarm,
+            random=secrets.SystemRandom(),
+            clock=time.time,
+        )
+        self.joins: Mapping[str, JoinMethod] = {"kubeadm": self._kubeadm, "none": NoJoin()}
+        self._joining = Joining(self.clients, self, boots, clock=time.monotonic)
+        self._health = Health(self.clients, self.asked)
+        self._node_objects = NodeObjects(self.clients, self._cluster_of, clock=time.monotonic)
+        self.problem = self._health.problem
+        self.sign_of_life = self._node_objects.sign
+
+    # Life
+
+    async def start(self) -> None:
+        """Know the clusters, take back what earlier runs left behind, go on with joins under way."""
+        await self.update(self._inventory().clusters.values())
+        self._resume(await self._kubeadm.start())
+
+    async def update(self, clusters: Iterable[Cluster]) -> None:
+        """Follow a reload of the operator's file."""
+        await self.clients.update(clusters)
+
+    async def run(self) -> None:
+        """Whatever has to run beside the servers, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for task in self._tasks():
+                group.create_task(task)
+
+    def _tasks(self) -> tuple[Task, ...]:
+        return (
+            self._kubeadm.run(),
+            self._joining.run(),
+            self._health.run(),
+            self._node_objects.run(),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.clients.close()
+
+    # News
+
+    def boot_opened(self, boot: Boot) -> None:
+        """R19: look at the Lease of that Node object from the first DISCOVER on."""
+        cluster = self._inventory().clusters.get(boot.cluster)
+        if cluster is not None and cluster.join.method != "none":
+            self._kubeadm.observe(boot.cluster, boot.node)
+
+    def given(self, boot: Boot, material: JoinMaterial) -> None:
+        """This boot was given this credential."""
+        self._joining.follow(boot, material)
+
+    def ended(self, boot: Boot) -> None:
+        """This boot is over."""
+        self._joining.ended(boot)
+
+    async def revoke(self, boot_id: str) -> None:
+        """Take back what any method gave this boot: an assignment may have changed the method since."""
+        for method in self.joins.values():
+            await method.revoke(boot_id)
+
+    def asked(self) -> list[str]:
+        """The clusters that have an API to ask."""
+        return [c.name for c in self._inventory().clusters.values() if c.join.method != "none"]
+
+    # Inside
+
+    def _resume(self, given: frozenset[str]) -> None:
+        """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""
+        for boot in self._boots.all(limit=Boots.LIMIT):
+            if boot.state == "booting" and (boot.id in given or (boot.step("config") and boot.step("join"))):
+                self._joining.resume(boot)
+
+    def _cluster_of(self, lease: Lease) -> str | None:
+        """The cluster whose API knows the Node object of a lease's machine; None where none can be asked."""
+        boot, inventory = self._boots.of_node(lease.name), self._inventory()
+        if boot is not None and boot.cluster in inventory.clusters:
+            name = boot.cluster
+        else:
+            node = inventory.by_name.get(lease.name)
+            pools = (p for p in inventory.pools.values() if p.catch_all and p.network == lease.network)
+            pool = inventory.pools[node.pool] if node else next(pools, None)
+            name = pool.cluster if pool else ""
+        return name if name in self.asked() else None
+
+    def _alarm(self, request: JoinRequest, text: str) -> None:
+        self._journal.note("impostor", text, mac=request.mac, level=logging.ERROR)
