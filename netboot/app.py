@@ -45,8 +45,8 @@ from netboot.store.sqlite import SqliteStore
 from netboot.tftp.scripts import TftpScripts
 from netboot.tree import Served, files_among
 from netboot.web import api
-from netboot.web.accept import Limits
 from netboot.web.boot import BootHttp, Https
+from netboot.web.peers import Limits
 
 log = logging.getLogger("netboot")
 
@@ -213,7 +213,7 @@ class App:
         """Who is told of what: the only place where one server's news reach another."""
         self._dhcp.on_boot.append(self._clusters.boot_opened)
         self._dhcp.signs_of_life.append(self._clusters.sign_of_life)
-        self._dhcp.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
+        self._dhcp.present.provided = lambda: files_among(self._config.server.files_dir, YOURS.values())
         self._boot_http.on_material.append(self._clusters.given)
         self._boots.on_end.append(self._clusters.ended)
         self._supervisor.virtual = self._scripts.content

@@ -24,8 +24,9 @@ from netboot.dhcp.proxy import BOOT_SERVER_PORT
 from netboot.errors import StartError
 from netboot.model.inventory import Inventory, Network
 from netboot.proc import Kind, privileges
+from netboot.proc.forking import ForkerHandle, start_forker
 from netboot.proc.privileges import Account
-from netboot.proc.supervisor import ForkerHandle, Https, start_forker
+from netboot.proc.supervisor import Https
 
 SECRET_BYTES = 32
 LATE_IMPORTS = (

@@ -47,7 +47,7 @@ WORLD = {
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
     {"dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
-    {"web.boot", "web.accept", "web.http1"},
+    {"web.boot", "web.accept", "web.exchange", "web.peers", "web.http1"},
     {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip
 """Files of one shell; the parser of request heads serves both readers of one stream."""
@@ -234,6 +234,7 @@ MIRRORED_ELSEWHERE = {
     "__main__": "one line; every test of the command line goes through it",
     "errors": "the exception tree; each error is met where it is raised",
     "config.checks": "every mistake has a bad file of its own in tests/data/config: test_checks.py",
+    "web.exchange": "values, and who answers; every test of the boot port asks with them",
     "web.api.sources": "what the API's views are given; each of their tests gives it",
     "web.api.answers": "a few words that all views of the API answer with",
 }

@@ -13,29 +13,25 @@ import math
 import os
 import socket
 import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 from netboot.errors import MalformedPacket, NetbootError
-from netboot.proc import Kind, Place, ProcessInfo, Progress, State, Transfer, messages
-from netboot.proc.privileges import Account
+from netboot.proc import Kind, Place, ProcessInfo, Progress, Transfer, messages
+from netboot.proc.forking import ForkerHandle
+from netboot.proc.reports import as_closed, as_progress, as_transfer
+from netboot.proc.slots import FIRST_BACK_OFF, Helper, Slot
 from netboot.tree import Served
 
 log = logging.getLogger(__name__)
 
-FIRST_BACK_OFF: Final = 0.1
 LONGEST_BACK_OFF: Final = 5.0
 _SETTLED: Final = 30.0  # seconds after which a helper's end counts as its first
 _SHARE_EVERY: Final = 0.25  # seconds
 _BATCH: Final = 64  # messages read from one helper before the loop goes on
 _MAX_QUESTIONS: Final = 256
-_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "COVERAGE_PROCESS_START")
-_ROOT: Final = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,74 +49,6 @@ class Https:
 
     sockets: tuple[socket.socket, ...]
     pem: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ForkerHandle:
-    """A running forker: its process and our end of its channel."""
-
-    process: subprocess.Popen[bytes]
-    channel: socket.socket
-
-
-def start_forker(
-    entries: Mapping[Kind, str], *, own: Account | None = None, helper: Account | None = None
-) -> ForkerHandle:
-    """Start the forker; call it while we are root and before any thread.
-
-    `entries` names the function of each kind as MODULE:FUNCTION; `own` is who the forker becomes
-    (server.user), `helper` whom its helpers become; both None when we are not root.
-    """
-    ours, theirs = messages.pair()
-    command = [sys.executable, "-P", "-m", "netboot.proc.forker", str(theirs.fileno())]
-    for option, who in (("--own", own), ("--helper", helper)):
-        command += [option, f"{who.uid}:{who.gid}"] if who else []
-    with theirs:
-        process = subprocess.Popen(
-            [*command, *(f"{kind}={target}" for kind, target in entries.items())],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-            | {"PYTHONPATH": _ROOT},
-            start_new_session=True,  # Ctrl-C in a terminal is control's alone
-        )
-    return ForkerHandle(process, ours)
-
-
-@dataclass(eq=False, slots=True)
-class _Helper:
-    """One started process, from the word to the forker until its channel or the process itself ends."""
-
-    number: int
-    channel: socket.socket
-    began: float
-    pid: int | None = None
-    state: State = "starting"
-    clients: Counter[str] = field(default_factory=Counter)
-    """Connections that a bulk or HTTPS worker holds, by the client's address."""
-    connections: int = 0
-    """All of them."""
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """The channel is closed: the helper takes no new work."""
-
-    def left(self, client: str, count: int) -> None:
-        """Count connections of a client out; a helper that says too many has ended them all."""
-        gone = min(count, self.clients[client])
-        self.connections -= gone
-        self.clients[client] -= gone
-        if not self.clients[client]:
-            del self.clients[client]
-
-
-@dataclass(eq=False, slots=True)
-class _Slot:
-    """A place that always holds one helper."""
-
-    kind: Kind
-    index: int
-    helper: _Helper | None = None
-    restarts: int = 0
-    back_off: float = FIRST_BACK_OFF
 
 
 def _ignore(*_: object) -> None:
@@ -179,13 +107,13 @@ class Supervisor:
         self._connections = connections
         self._max_rate = max_rate
         self._grace = grace
-        self._slots = [_Slot("bulk", index) for index in range(workers)]
+        self._slots = [Slot("bulk", index) for index in range(workers)]
         if self._tftp_sockets:
-            self._slots.append(_Slot("tftp", 0))
+            self._slots.append(Slot("tftp", 0))
         self._https = https
         if https is not None:
-            self._slots += [_Slot("https", index) for index in range(workers)]
-        self._numbers: dict[int, _Helper] = {}  # every process that the forker has not reported ended
+            self._slots += [Slot("https", index) for index in range(workers)]
+        self._numbers: dict[int, Helper] = {}  # every process that the forker has not reported ended
         self._next_number = 0
         self._stopping = asyncio.Event()
         self._forker_gone = asyncio.Event()
@@ -276,7 +204,7 @@ class Supervisor:
 
     # --- one slot ------------------------------------------------------------------------------------
 
-    async def _keep(self, slot: _Slot) -> None:
+    async def _keep(self, slot: Slot) -> None:
         """Start this slot's helper, and again whenever it ends, ever more slowly while it keeps ending."""
         while True:
             helper = slot.helper = self._start(slot)
@@ -302,10 +230,10 @@ class Supervisor:
                     messages.send(worker.channel, "pace", {"rate": max(1, rate)})
             await asyncio.sleep(_SHARE_EVERY)
 
-    def _start(self, slot: _Slot) -> _Helper:
+    def _start(self, slot: Slot) -> Helper:
         ours, theirs = messages.pair()
         self._next_number += 1
-        helper = _Helper(self._next_number, ours, time.monotonic())
+        helper = Helper(self._next_number, ours, time.monotonic())
         self._numbers[helper.number] = helper
         self._none_left.clear()
         asyncio.get_running_loop().add_reader(ours, self._hear, slot, helper)
@@ -337,7 +265,7 @@ class Supervisor:
         sockets: dict[Kind, Sequence[socket.socket]] = {"tftp": self._tftp_sockets, "https": https}
         return [sock.fileno() for sock in sockets.get(kind, ())]
 
-    def _hang_up(self, helper: _Helper) -> None:
+    def _hang_up(self, helper: Helper) -> None:
         """Close our end of a helper's channel: it drains by itself and is no longer counted on."""
         if not helper.ended.is_set():
             asyncio.get_running_loop().remove_reader(helper.channel)
@@ -348,7 +276,7 @@ class Supervisor:
 
     # --- what helpers say ----------------------------------------------------------------------------
 
-    def _hear(self, slot: _Slot, helper: _Helper) -> None:
+    def _hear(self, slot: Slot, helper: Helper) -> None:
         for _ in range(_BATCH):
             try:
                 message = messages.receive(helper.channel)
@@ -367,7 +295,7 @@ class Supervisor:
                 self._hang_up(helper)
                 return
 
-    def _take(self, slot: _Slot, helper: _Helper, message: messages.Message) -> None:
+    def _take(self, slot: Slot, helper: Helper, message: messages.Message) -> None:
         if message.op == "return" and slot.kind == "bulk" and len(message.fds) == 1:
             try:
                 client = message.text("client", limit=64)
@@ -391,12 +319,12 @@ class Supervisor:
             raise MalformedPacket(f"unknown word {message.op[:32]!r}")
         words[message.op](self, helper, message)
 
-    def _ready(self, helper: _Helper, _: messages.Message) -> None:
+    def _ready(self, helper: Helper, _: messages.Message) -> None:
         helper.state = "ready"
         if all(slot.helper and slot.helper.state == "ready" for slot in self._slots):
             self.ready.set()
 
-    def _opened(self, helper: _Helper, message: messages.Message) -> None:
+    def _opened(self, helper: Helper, message: messages.Message) -> None:
         """An HTTPS worker accepted a connection; it alone does not know who holds how many elsewhere."""
         client = message.text("client", limit=64)
         helper.connections += 1
@@ -407,23 +335,23 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 messages.send(helper.channel, "close", {"client": client})
 
-    def _closed(self, helper: _Helper, message: messages.Message) -> None:
+    def _closed(self, helper: Helper, message: messages.Message) -> None:
         for item in message.items("items"):
-            helper.left(*_as_closed(item))
+            helper.left(*as_closed(item))
 
-    def _progress(self, _: _Helper, message: messages.Message) -> None:
+    def _progress(self, _: Helper, message: messages.Message) -> None:
         for item in message.items("items"):
-            self._guard(self.on_progress, _as_progress(item))
+            self._guard(self.on_progress, as_progress(item))
 
-    def _transfers(self, _: _Helper, message: messages.Message) -> None:
+    def _transfers(self, _: Helper, message: messages.Message) -> None:
         for item in message.items("items"):
-            self._guard(self.on_transfer, _as_transfer(item))
+            self._guard(self.on_transfer, as_transfer(item))
 
-    def _refused(self, _: _Helper, message: messages.Message) -> None:
+    def _refused(self, _: Helper, message: messages.Message) -> None:
         kind, text, source = (message.text(key) for key in ("kind", "text", "source"))
         self._guard(self.on_refused, kind, text, source)
 
-    def _ask(self, helper: _Helper, message: messages.Message) -> None:
+    def _ask(self, helper: Helper, message: messages.Message) -> None:
         question, name, client = message.number("id"), message.text("name"), message.text("client", limit=64)
         if self._group is None or len(self._questions) >= _MAX_QUESTIONS:
             return  # the client asks again
@@ -431,7 +359,7 @@ class Supervisor:
         self._questions.add(task)
         task.add_done_callback(self._questions.discard)
 
-    async def _answer(self, helper: _Helper, question: int, name: str, client: str) -> None:
+    async def _answer(self, helper: Helper, question: int, name: str, client: str) -> None:
         try:
             content = await self.virtual(name, client)
         except Exception:
@@ -443,7 +371,7 @@ class Supervisor:
         except (OSError, MalformedPacket) as error:
             log.warning("the per-machine file %r for %s was not delivered: %s", name, client, error)
 
-    def _where(self, helper: _Helper, message: messages.Message) -> None:
+    def _where(self, helper: Helper, message: messages.Message) -> None:
         question, method = message.number("id"), message.text("method", limit=16)
         path, client = message.text("path"), message.text("client", limit=64)
         if self._group is None or len(self._questions) >= _MAX_QUESTIONS:
@@ -452,9 +380,7 @@ class Supervisor:
         self._questions.add(task)
         task.add_done_callback(self._questions.discard)
 
-    async def _answer_place(
-        self, helper: _Helper, question: int, method: str, path: str, client: str
-    ) -> None:
+    async def _answer_place(self, helper: Helper, question: int, method: str, path: str, client: str) -> None:
         try:
             place = await self.place(method, path, client)
         except Exception:
@@ -521,7 +447,7 @@ class Supervisor:
         for helper in list(self._numbers.values()):
             self._hang_up(helper)
 
-    def _end(self, helper: _Helper, *, hard: bool) -> None:
+    def _end(self, helper: Helper, *, hard: bool) -> None:
         with contextlib.suppress(OSError):
             messages.send(self._forker.channel, "kill", {"id": helper.number, "hard": int(hard)})
 
@@ -539,7 +465,7 @@ async def _swallow(wait: Coroutine[None, None, bool]) -> None:
     await wait
 
 
-_Word = Callable[[Supervisor, _Helper, messages.Message], None]
+_Word = Callable[[Supervisor, Helper, messages.Message], None]
 _BULK_WORDS: Final[Mapping[str, _Word]] = {
     "ready": Supervisor._ready,
     "closed": Supervisor._closed,
@@ -565,24 +491,3 @@ _WORDS: Final[Mapping[Kind, Mapping[str, _Word]]] = {
     "tftp": _TFTP_WORDS,
     "https": _HTTPS_WORDS,
 }
-
-
-def _as_progress(item: object) -> Progress:
-    match item:
-        case [None | str() as boot, str() as client, str() as path, int(sent), int(of), bool(done)]:
-            return Progress(boot, client, path, sent, of, done)
-    raise MalformedPacket("progress that is none")
-
-
-def _as_closed(item: object) -> tuple[str, int]:
-    match item:
-        case [str() as client, int(count)] if count > 0:
-            return client, count
-    raise MalformedPacket("closed connections that are none")
-
-
-def _as_transfer(item: object) -> Transfer:
-    match item:
-        case [str() as name, str() as client, int(sent), int(of), bool(done), None | str() as error]:
-            return Transfer(name, client, sent, of, done, error)
-    raise MalformedPacket("a transfer that is none")

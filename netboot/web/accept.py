@@ -12,92 +12,23 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import IPv4Address
-from typing import Protocol, cast
+from typing import cast
 
 from netboot.boot.key import shortened
-from netboot.boot.storm import Wait
 from netboot.events import Journal
 from netboot.proc import BulkPool, is_bulk_path
+from netboot.web.exchange import Request, Response, Site
 from netboot.web.http1 import Head, MalformedHead, parse_head, response_head
+from netboot.web.peers import Limits, Peers
 
 log = logging.getLogger("netboot.boot_http")
 
 _SCRATCH = 32 * 1024
-_MAX_PEERS = 8192
 _LINGER_SECONDS = 2.0
 _WAITS_FOR_WORKER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
 """Seconds between tries to find a worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client address and one connection may do. Times are seconds."""
-
-    connections: float = 256
-    requests: float = 200
-    """Per second, and as many at once."""
-    head: float = 10.0
-    body: float = 10.0
-    idle: float = 60.0
-    write: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One whole request. Both addresses are the socket's own, not what a header claims."""
-
-    head: Head
-    body: bytes
-    client: IPv4Address
-    local: IPv4Address
-    secure: bool = False
-    """Whether it came over HTTPS."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What is answered: text unless it says otherwise."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain; charset=utf-8"
-    fields: tuple[tuple[str, str], ...] = ()
-
-
-class Site(Protocol):
-    """What stands behind the accept point."""
-
-    def body_limit(self, head: Head) -> int:
-        """Bytes of body that this request may have."""
-        ...
-
-    def known(self, head: Head, client: IPv4Address) -> Response | None:
-        """The answer that this request got before, where it still holds; None where somebody has to look."""
-        ...
-
-    async def answer(self, request: Request) -> Response:
-        """The answer to a request that is control's own."""
-        ...
-
-    async def boot_at(self, client: IPv4Address) -> str | None:
-        """The boot that the machine at this address is in."""
-        ...
-
-    def admit(self, method: str, path: str, client: IPv4Address, boot_id: str | None) -> Wait | None:
-        """How long a machine waits that may not download now; None where it may."""
-        ...
-
-
-@dataclass(slots=True)
-class _Peer:
-    """One client address: open connections, and a token bucket of requests."""
-
-    connections: int
-    tokens: float
-    at: float
 
 
 class Acceptor:
@@ -113,7 +44,7 @@ class Acceptor:
         self.scratch = memoryview(bytearray(_SCRATCH))
         self._clock = clock
         self._dated = (-1, "")
-        self._peers: dict[str, _Peer] = {}
+        self._peers = Peers(limits, elsewhere=bulk.held, journal=journal, clock=clock)
         self._servers: list[asyncio.Server] = []
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -189,43 +120,18 @@ class Acceptor:
     def arrived(self, client: str, connection: _Connection) -> bool:
         """Count a connection in; False where its address has too many."""
         self._connections.add(connection)
-        if connection.is_relayed:
-            return True  # the HTTPS worker has counted the one that it came over
-        peer = self._peer(client)
-        peer.connections += 1
-        if peer.connections + self.bulk.held(client) <= self.limits.connections:
-            return True
-        text = f"more than {self.limits.connections:g} connections from one address"
-        self.journal.refused("http_too_many_connections", text, source=client)
-        return False
+        # the HTTPS worker has counted the one that a relayed request came over
+        return connection.is_relayed or self._peers.arrived(client)
 
     def left(self, client: str, connection: _Connection) -> None:
         """Count a connection out."""
         self._connections.discard(connection)
-        if not connection.is_relayed and (peer := self._peers.get(client)):
-            peer.connections -= 1
+        if not connection.is_relayed:
+            self._peers.left(client)
 
     def may_ask(self, client: str) -> bool:
         """Take one request from the address's bucket; False where it is empty."""
-        if self.limits.requests == math.inf:
-            return True
-        peer, now = self._peer(client), self._clock()
-        refilled = peer.tokens + max(0.0, now - peer.at) * self.limits.requests
-        peer.tokens, peer.at = min(max(1.0, self.limits.requests), refilled), now
-        if peer.tokens >= 1:
-            peer.tokens -= 1
-            return True
-        text = f"more than {self.limits.requests:g} requests per second from one address"
-        self.journal.refused("http_too_many_requests", text, source=client)
-        return False
-
-    def _peer(self, client: str) -> _Peer:
-        peer = self._peers.get(client)
-        if peer is None:
-            if len(self._peers) >= _MAX_PEERS:
-                self._peers = {name: p for name, p in self._peers.items() if p.connections}
-            peer = self._peers[client] = _Peer(0, max(1.0, self.limits.requests), self._clock())
-        return peer
+        return self._peers.may_ask(client)
 
     def _date(self) -> str:
         second = int(self._clock())

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netboot.proc import Progress, Transfer, is_bulk_path
+from netboot.proc.forking import start_forker
 from netboot.proc.privileges import Account
-from netboot.proc.supervisor import Https, Supervisor, TftpLimits, start_forker
+from netboot.proc.supervisor import Https, Supervisor, TftpLimits
 from netboot.tree import Served
 from netboot.web.http1 import parse_head, response_head
 

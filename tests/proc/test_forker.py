@@ -11,8 +11,8 @@ import pytest
 from netboot.errors import MalformedPacket
 from netboot.proc import messages
 from netboot.proc.forker import parse_arguments
+from netboot.proc.forking import ForkerHandle, start_forker
 from netboot.proc.privileges import Account
-from netboot.proc.supervisor import ForkerHandle, start_forker
 
 
 def say_hello(channel) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from netboot.errors import NetbootError
-from netboot.proc.supervisor import Supervisor, start_forker
+from netboot.proc.forking import start_forker
+from netboot.proc.supervisor import Supervisor
 from tests.proc.house import ENTRIES, alive, house, make_image, make_served, until
 
 HEAD = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"

@@ -26,8 +26,8 @@ from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.proc import Progress
 from netboot.store.memory import MemoryStore
-from netboot.web.accept import Limits
 from netboot.web.boot import BootHttp
+from netboot.web.peers import Limits
 from tests.boot.conftest import MAC, OTHER, inventory, publish
 
 SECRET = b"a secret of thirty-two bytes ..."

@@ -11,8 +11,10 @@ from ipaddress import IPv4Address
 
 from netboot.boot.storm import Wait
 from netboot.events import Journal
-from netboot.web.accept import Acceptor, Limits, Request, Response
+from netboot.web.accept import Acceptor
+from netboot.web.exchange import Request, Response
 from netboot.web.http1 import Head
+from netboot.web.peers import Limits
 from tests.proc.house import House
 
 UNLIMITED = Limits(connections=float("inf"), requests=float("inf"))

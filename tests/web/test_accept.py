@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netboot.web.accept import Limits
+from netboot.web.peers import Limits
 from tests.web.boot_site import NODE, STRANGER, World, parse, running
 
 GET = b"GET /boot.ipxe HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from netboot.web.accept import Limits
+from netboot.web.peers import Limits
 from tests.proc.house import House, house, make_served, until
 from tests.web.front import front
 from tests.web.test_bulk import Client

@@ -16,7 +16,7 @@ import pytest
 
 from netboot.proc import Place
 from netboot.web import https
-from netboot.web.accept import Limits
+from netboot.web.peers import Limits
 from tests.proc.house import House, house, make_image, make_served, until
 from tests.support.certificates import Authority, authority
 from tests.web.front import front

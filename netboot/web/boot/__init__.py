@@ -24,7 +24,7 @@ from netboot.model.boot import Boot
 from netboot.model.inventory import Inventory
 from netboot.proc import BulkPool, Place, Progress
 from netboot.store import Store
-from netboot.web.accept import Acceptor, Limits, Request, Response
+from netboot.web.accept import Acceptor
 from netboot.web.boot.answers import Handler, only, unavailable
 from netboot.web.boot.claimed import Assigned, Turns
 from netboot.web.boot.claims import Claims
@@ -32,7 +32,9 @@ from netboot.web.boot.queue import DownloadQueue
 from netboot.web.boot.scripts import Scripts
 from netboot.web.boot.sessions import Sessions
 from netboot.web.boot.site import Https, Site
+from netboot.web.exchange import Request, Response
 from netboot.web.http1 import Head
+from netboot.web.peers import Limits
 
 __all__ = ["BootHttp", "Https"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 
-from netboot.web.accept import Request, Response
+from netboot.web.exchange import Request, Response
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -14,10 +14,10 @@ from netboot.errors import Refused, StoreError
 from netboot.model.boot import Boot, Claim
 from netboot.model.inventory import Assignment, Network
 from netboot.model.lease import Lease
-from netboot.web.accept import Request, Response
 from netboot.web.boot.answers import json_answer
 from netboot.web.boot.claimed import Assigned, Turns
 from netboot.web.boot.site import Site
+from netboot.web.exchange import Request, Response
 
 _CAS_TRIES = 5
 

@@ -13,11 +13,11 @@ from netboot.model.boot import Boot
 from netboot.model.inventory import NoMatch
 from netboot.model.lease import Lease
 from netboot.model.machine import Client, Mac, uuid_of
-from netboot.web.accept import Request, Response
 from netboot.web.boot.answers import script_answer
 from netboot.web.boot.known import KnownScripts
 from netboot.web.boot.queue import DownloadQueue
 from netboot.web.boot.site import Site
+from netboot.web.exchange import Request, Response
 from netboot.web.http1 import Head
 
 

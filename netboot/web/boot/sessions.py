@@ -16,10 +16,10 @@ from netboot.errors import ClusterError, ClusterUnavailable, ConfigError, JoinWi
 from netboot.join import JoinMaterial, JoinMethod, request_of
 from netboot.model.boot import Boot, Claim
 from netboot.model.inventory import Assignment
-from netboot.web.accept import Request, Response
 from netboot.web.boot.answers import one_line, unavailable
 from netboot.web.boot.claimed import Assigned, Turns, remember
 from netboot.web.boot.site import Site
+from netboot.web.exchange import Request, Response
 
 _BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~-]{16,512})")
 _MAX_LOG_LINES = 2000

@@ -12,7 +12,7 @@ from netboot.boot.plan import Images
 from netboot.events import Boots, Journal
 from netboot.model.inventory import Inventory
 from netboot.store import Store
-from netboot.web.accept import Request
+from netboot.web.exchange import Request
 
 
 @dataclass(frozen=True, slots=True)
