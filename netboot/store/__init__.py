@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from netboot.model.access import AuditEntry
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
 
@@ -87,7 +88,20 @@ class TokenStore(Protocol):
         """The token is gone at the API; no error where it is not known."""
 
 
-class Store(LeaseStore, BootStore, TokenStore, Protocol):
+class AuditStore(Protocol):
+    """Who changed what by the API, and whose tries were refused: the newest of both."""
+
+    async def record_audit(self, entry: AuditEntry) -> int:
+        """Remember an entry, durably; its number. Raises StoreError."""
+
+    async def finish_audit(self, number: int, status: int, operation: str | None) -> None:
+        """Add, durably, how the request of an entry ended; no error where it is not remembered any more."""
+
+    async def audit(self, *, limit: int = 1000) -> Sequence[AuditEntry]:
+        """The newest entries, newest first."""
+
+
+class Store(LeaseStore, BootStore, TokenStore, AuditStore, Protocol):
     """Everything we remember, in one place."""
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from netboot.model.access import AuditEntry
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
 from netboot.store.table import Changes, LeaseTable
@@ -20,6 +21,7 @@ class MemoryStore:
         self._boots: dict[str, Boot] = {}
         self._claims: dict[str, Claim] = {}
         self._tokens: dict[tuple[str, str], TokenRecord] = {}
+        self._audit: list[AuditEntry] = []
 
     async def lease_of(self, holder: str, network: str) -> Lease | None:
         """The lease of a holder in a network, expired or not."""
@@ -114,6 +116,20 @@ class MemoryStore:
     async def forget_token(self, cluster: str, token_id: str) -> None:
         """The token is gone."""
         self._tokens.pop((cluster, token_id), None)
+
+    async def record_audit(self, entry: AuditEntry) -> int:
+        """Remember an entry; its number."""
+        self._audit.append(replace(entry, id=len(self._audit) + 1))
+        return len(self._audit)
+
+    async def finish_audit(self, number: int, status: int, operation: str | None) -> None:
+        """Add how the request of an entry ended."""
+        entry = self._audit[number - 1]
+        self._audit[number - 1] = replace(entry, status=status, operation=operation)
+
+    async def audit(self, *, limit: int = 1000) -> Sequence[AuditEntry]:
+        """The newest entries, newest first."""
+        return self._audit[::-1][:limit]
 
     async def close(self) -> None:
         """Nothing to do."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from netboot.model.access import AuditEntry
 from netboot.model.lease import Rest
 from netboot.store import Store
 from netboot.store.memory import MemoryStore
@@ -176,3 +177,17 @@ async def test_tokens_are_remembered_until_they_are_forgotten(store: Store) -> N
     await store.forget_token("blue", "abcde1")
     await store.forget_token("blue", "abcde1")
     assert list(await store.tokens()) == [token(2, "b2")]
+
+
+async def test_the_audit_comes_back_newest_first_with_how_each_request_ended(store: Store) -> None:
+    """An entry is there before its request is done, without a status until then."""
+    change = AuditEntry(NOW, "anna", "operator", "10.0.0.1", "DELETE", "/api/v1/leases/x", {"force": "true"})
+    refused = AuditEntry(NOW, None, None, "10.0.0.2", "GET", "/", refused=True, status=401)
+    first, second = await store.record_audit(change), await store.record_audit(refused)
+    assert [e.status for e in await store.audit()] == [401, None]
+    await store.finish_audit(first, 202, "op1")
+    assert list(await store.audit()) == [
+        replace(refused, id=second),
+        replace(change, id=first, status=202, operation="op1"),
+    ]
+    assert len(await store.audit(limit=1)) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netboot.store.sqlite.audit import Audit
 from netboot.store.sqlite.boots import Boots
 from netboot.store.sqlite.claims import Claims
 from netboot.store.sqlite.leases import Leases
@@ -16,7 +17,7 @@ from netboot.store.sqlite.tokens import Tokens
 from netboot.store.sqlite.writer import Writer
 
 
-class SqliteStore(Tokens, Claims, Boots, Rests, Leases):
+class SqliteStore(Audit, Tokens, Claims, Boots, Rests, Leases):
     """The door's promises on one SQLite file of mode 0600."""
 
     @classmethod

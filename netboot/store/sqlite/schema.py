@@ -29,6 +29,13 @@ MIGRATIONS = (
         address INTEGER PRIMARY KEY, network TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL,
         cause TEXT NOT NULL, mac TEXT);
     """,
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, name TEXT, role TEXT, source TEXT NOT NULL,
+        method TEXT NOT NULL, path TEXT NOT NULL, request TEXT NOT NULL, refused INTEGER NOT NULL,
+        status INTEGER, operation TEXT);
+    CREATE INDEX audit_by_kind ON audit (refused, id);
+    """,
 )
 """Each entry leads from the version that is its index to the next; never change one that was released."""
 
