@@ -20,8 +20,11 @@ from netboot.fleet.joining import Joining
 from netboot.fleet.living import NodeObjects
 from netboot.join import JoinMaterial, JoinMethod, JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
+from netboot.join.minting import Mint
+from netboot.join.naming import Naming
 from netboot.join.none import NoJoin
 from netboot.join.presence import Presence
+from netboot.join.turns import Turns
 from netboot.model.boot import Boot
 from netboot.model.inventory import Cluster, Inventory
 from netboot.model.lease import Lease
@@ -40,15 +43,13 @@ class Clusterwork:
         self._boots = boots
         self._journal = journal
         self.clients = ClusterClients(clock=time.time)
-        self._kubeadm = KubeadmJoin(
-            self.clients,
-            store,
-            Presence(self.clients, clock=time.monotonic),
-            alarm=self._alarm,
-            random=secrets.SystemRandom(),
-            clock=time.time,
-        )
-        self.joins: Mapping[str, JoinMethod] = {"kubeadm": self._kubeadm, "none": NoJoin()}
+        self._presence = Presence(self.clients, clock=time.monotonic)
+        self._mint = Mint(self.clients, store, random=secrets.SystemRandom(), clock=time.time)
+        turns, naming = Turns(store), Naming(self._presence, alarm=self._alarm)
+        self.joins: Mapping[str, JoinMethod] = {
+            "kubeadm": KubeadmJoin(self.clients, turns, naming, self._mint),
+            "none": NoJoin(),
+        }
         self._joining = Joining(self.clients, self, boots, clock=time.monotonic)
         self._health = Health(self.clients, self.asked)
         self._node_objects = NodeObjects(self.clients, self._cluster_of, clock=time.monotonic)
@@ -60,7 +61,7 @@ class Clusterwork:
     async def start(self) -> None:
         """Know the clusters, take back what earlier runs left behind, go on with joins under way."""
         await self.update(self._inventory().clusters.values())
-        self._resume(await self._kubeadm.start())
+        self._resume(await self._mint.start())
 
     async def update(self, clusters: Iterable[Cluster]) -> None:
         """Follow a reload of the operator's file."""
@@ -74,7 +75,8 @@ class Clusterwork:
 
     def _tasks(self) -> tuple[Task, ...]:
         return (
-            self._kubeadm.run(),
+            self._presence.run(),
+            self._mint.run(),
             self._joining.run(),
             self._health.run(),
             self._node_objects.run(),
@@ -90,7 +92,7 @@ class Clusterwork:
         """R19: look at the Lease of that Node object from the first DISCOVER on."""
         cluster = self._inventory().clusters.get(boot.cluster)
         if cluster is not None and cluster.join.method != "none":
-            self._kubeadm.observe(boot.cluster, boot.node)
+            self._presence.observe(boot.cluster, boot.node)
 
     def given(self, boot: Boot, material: JoinMaterial) -> None:
         """This boot was given this credential."""

@@ -1,13 +1,9 @@
-"""The JoinConfiguration that `kubeadm join --config` reads, and the pin of the cluster's authority. Pure."""
+"""The JoinConfiguration that `kubeadm join --config` reads. Pure."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from netboot.cluster import ServerVersion
 from netboot.join import JoinRequest
@@ -64,15 +60,3 @@ def _registration(request: JoinRequest, newer: bool) -> Json:
         "taints": [{k: v for k, v in taint.items() if v} for taint in taints],
         "kubeletExtraArgs": [{"name": k, "value": v} for k, v in arguments.items()] if newer else arguments,
     }
-
-
-def pins_of(authority: bytes) -> tuple[str, ...]:
-    """`sha256:HEX` of the public key (SPKI in DER) of each certificate in PEM; empty for no PEM (R14)."""
-    try:
-        certificates = x509.load_pem_x509_certificates(authority)
-    except ValueError:
-        return ()
-    keys = (
-        c.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for c in certificates
-    )
-    return tuple(dict.fromkeys(f"sha256:{hashlib.sha256(key).hexdigest()}" for key in keys))

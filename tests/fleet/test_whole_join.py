@@ -88,7 +88,7 @@ async def test_a_machine_joins_and_comes_back_after_a_power_cycle(house: House, 
     tokens = []
     for boot_id in ("boot-1", "boot-2"):
         house.machine.boot()
-        house.method.observe("blue", "m1")
+        house.asking.presence.observe("blue", "m1")
         material = await house.configuration(boot_id)
         canaries.check(house.kube, material)
         joining.follow(boot(boot_id), material)
@@ -116,7 +116,7 @@ async def test_an_impostor_of_a_living_machine_gets_nothing(house: House) -> Non
     material = await house.configuration("boot-1")
     assert (await house.machine.kubeadm(material.files["join/kubeadm.yaml"][0]))[0] == 0
     await house.until(lambda: house.kube.node("m1") and house.kube.ready("m1") == "True")
-    house.method.observe("blue", "m1")
+    house.asking.presence.observe("blue", "m1")
     with pytest.raises(JoinWithheld, match="impostor"):
         await house.configuration("boot-2")
     assert house.kube.ready("m1") == "True" and len(house.asking.alarms) == 1

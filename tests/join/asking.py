@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
+import pytest
+
 from netboot.cluster import ClusterApi
 from netboot.cluster.client import ClusterClients, KubernetesApi
-from netboot.errors import ClusterError
+from netboot.errors import ClusterError, JoinWithheld
 from netboot.join import JoinMaterial, JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
+from netboot.join.minting import Mint
+from netboot.join.naming import Naming
 from netboot.join.presence import Presence
+from netboot.join.turns import PATIENCE, Turns
 from netboot.model.boot import Claim
 from netboot.model.inventory import Cluster, JoinSettings
 from netboot.model.machine import Mac
@@ -60,19 +65,25 @@ class Asking:
     clients: ClusterClients
     store: MemoryStore = field(default_factory=MemoryStore)
     alarms: list[str] = field(default_factory=list)
+    presence: Presence = field(init=False)
+    mint: Mint = field(init=False)
+    turns: Turns = field(init=False)
+    naming: Naming = field(init=False)
 
-    def method(self, random: Any = secrets, **options: Any) -> KubeadmJoin:
-        """A join method, with a fast idea of death."""
-        presence = Presence(self.clients, clock=time.monotonic, quiet=QUIET, interval=0.1)
-        return KubeadmJoin(
-            self.clients,
-            self.store,
-            presence,
-            alarm=lambda request, text: self.alarms.append(text),
-            random=random,
-            clock=time.time,
-            **options,
-        )
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self, random: Any = secrets, patience: float = PATIENCE) -> None:
+        """What join methods share, new as after a restart, with a fast idea of death."""
+        self.presence = Presence(self.clients, clock=time.monotonic, quiet=QUIET, interval=0.1)
+        self.mint = Mint(self.clients, self.store, random=random, clock=time.time)
+        self.turns = Turns(self.store, patience=patience)
+        self.naming = Naming(self.presence, alarm=lambda request, text: self.alarms.append(text))
+
+    def method(self, random: Any = secrets, patience: Any = PATIENCE, **options: Any) -> KubeadmJoin:
+        """The join method `kubeadm`, new as after a restart."""
+        self.restart(random, patience)
+        return KubeadmJoin(self.clients, self.turns, self.naming, self.mint, **options)
 
     async def claim(self, boot_id: str) -> None:
         """Burn a boot's key: without a claim no boot is given anything."""
@@ -112,3 +123,10 @@ def configuration(material: JoinMaterial) -> dict[str, Any]:
 def token_of(material: JoinMaterial) -> str:
     """The whole token in it."""
     return str(configuration(material)["discovery"]["bootstrapToken"]["token"])
+
+
+async def withheld(asking: Asking, boot_id: str = "boot-1", **options: object) -> JoinWithheld:
+    """The refusal that this boot meets."""
+    with pytest.raises(JoinWithheld) as raised:
+        await asking.method(**options).material(asking.request(boot_id), time.time())
+    return raised.value

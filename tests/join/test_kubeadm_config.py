@@ -1,22 +1,19 @@
-"""The JoinConfiguration and the pins (R14, R15)."""
+"""The JoinConfiguration (R15)."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
 
 from netboot.cluster import ServerVersion
 from netboot.join import JoinRequest
-from netboot.join.kubeadm_config import api_version, join_configuration, pins_of
+from netboot.join.kubeadm_config import api_version, join_configuration
 from netboot.model.inventory import Cluster, JoinSettings
 from netboot.model.machine import Mac
 from netboot.model.settings import Taint
-from tests.kube.pki import Authority
 
 REQUEST = JoinRequest(
     "boot-1",
@@ -91,26 +88,3 @@ def test_a_yaml_reader_reads_the_same() -> None:
     """JSON is YAML: no value changes its type or breaks out of its place."""
     strange = replace(REQUEST, labels={"on": "yes", "n": "1e3", "q": "a"}, kubelet_args={"v": "0777"})
     assert yaml.safe_load(made(34, strange)) == json.loads(made(34, strange))
-
-
-def test_r14_a_pin_is_what_openssl_computes(tmp_path: Path) -> None:
-    """SHA-256 of the SubjectPublicKeyInfo in DER, one for each certificate."""
-    authorities = [Authority(), Authority()]
-    expected = []
-    for authority in authorities:
-        (tmp_path / "ca.crt").write_bytes(authority.certificate)
-        key = f"openssl x509 -in {tmp_path}/ca.crt -pubkey -noout"
-        command = f"{key} | openssl pkey -pubin -outform DER | sha256sum"
-        done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
-        expected.append(f"sha256:{done.stdout.split()[0]}")
-    both = authorities[0].certificate + authorities[1].certificate
-    assert list(pins_of(both)) == expected
-    assert pins_of(both + both) == pins_of(both)
-
-
-@pytest.mark.parametrize(
-    "pem", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
-)
-def test_no_certificate_gives_no_pin(pem: bytes) -> None:
-    """The caller has to refuse then."""
-    assert pins_of(pem) == ()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from netboot.join.kubeadm_config import pins_of
+from netboot.join.pins import pins_of
 from tests.kube.fixtures import Kube
 from tests.kube.machine import PROGRAMS, Machine
 from tests.kube.objects import Key
