@@ -1,7 +1,8 @@
 """What we remember: the door. Variants beside it keep the promises; everybody else knows only these.
 
-Durability: what `claim_lease`, `burn` and `count_credential` return is on disk. Boots are batched by
-`netboot.events` and may lose one second. A store that cannot write raises StoreError and heals by itself.
+Durability: what `claim_lease`, `burn`, `count_credential` and `first_request` return is on disk. Boots are
+batched by `netboot.events` and may lose one second. A store that cannot write raises StoreError and heals by
+itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from netboot.model.access import AuditEntry
+from netboot.model.binding import Binding
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
 
@@ -101,7 +103,29 @@ class AuditStore(Protocol):
         """The newest entries, newest first."""
 
 
-class Store(LeaseStore, BootStore, TokenStore, AuditStore, Protocol):
+class BindingStore(Protocol):
+    """What each token was made for and used for (R7); and names that are held because one was misused."""
+
+    async def bind(self, binding: Binding) -> None:
+        """Remember what a token is made for, durably, before it is created at the API."""
+
+    async def binding_of(self, cluster: str, token_id: str) -> Binding | None:
+        """What a token was made for; None for one that we did not make."""
+
+    async def first_request(self, cluster: str, token_id: str, uid: str) -> str:
+        """The uid of the token's first certificate request: this one, or the one before it; durable."""
+
+    async def hold(self, cluster: str, token_id: str, why: str) -> None:
+        """Hold the name that a token was made for: nobody is given a credential for it."""
+
+    async def holds(self) -> Sequence[Binding]:
+        """The bindings whose names are held."""
+
+    async def let_go(self, cluster: str, node: str) -> bool:
+        """Hold a name no longer; False where it was not held."""
+
+
+class Store(LeaseStore, BootStore, TokenStore, AuditStore, BindingStore, Protocol):
     """Everything we remember, in one place."""
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netboot.model.access import AuditEntry
+from netboot.model.binding import Binding
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
 from netboot.store.table import Changes, LeaseTable
@@ -21,6 +22,7 @@ class MemoryStore:
         self._boots: dict[str, Boot] = {}
         self._claims: dict[str, Claim] = {}
         self._tokens: dict[tuple[str, str], TokenRecord] = {}
+        self._bindings: dict[tuple[str, str], Binding] = {}
         self._audit: list[AuditEntry] = []
 
     async def lease_of(self, holder: str, network: str) -> Lease | None:
@@ -130,6 +132,40 @@ class MemoryStore:
     async def audit(self, *, limit: int = 1000) -> Sequence[AuditEntry]:
         """The newest entries, newest first."""
         return self._audit[::-1][:limit]
+
+    async def bind(self, binding: Binding) -> None:
+        """Remember what a token is made for."""
+        self._bindings[binding.cluster, binding.token_id] = binding
+
+    async def binding_of(self, cluster: str, token_id: str) -> Binding | None:
+        """What a token was made for."""
+        return self._bindings.get((cluster, token_id))
+
+    async def first_request(self, cluster: str, token_id: str, uid: str) -> str:
+        """The uid of the token's first request."""
+        binding = self._bindings.get((cluster, token_id))
+        if binding is None:
+            return ""
+        if not binding.request:
+            self._bindings[cluster, token_id] = replace(binding, request=uid)
+        return binding.request or uid
+
+    async def hold(self, cluster: str, token_id: str, why: str) -> None:
+        """Hold the name that a token was made for."""
+        binding = self._bindings.get((cluster, token_id))
+        if binding is not None and not binding.alarm:
+            self._bindings[cluster, token_id] = replace(binding, alarm=why)
+
+    async def holds(self) -> Sequence[Binding]:
+        """The bindings whose names are held."""
+        return [binding for binding in self._bindings.values() if binding.alarm]
+
+    async def let_go(self, cluster: str, node: str) -> bool:
+        """Hold a name no longer."""
+        held = [b for b in await self.holds() if (b.cluster, b.node) == (cluster, node)]
+        for binding in held:
+            self._bindings[cluster, binding.token_id] = replace(binding, alarm="")
+        return bool(held)
 
     async def close(self) -> None:
         """Nothing to do."""

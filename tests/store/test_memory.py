@@ -15,7 +15,7 @@ from netboot.model.lease import Rest
 from netboot.store import Store
 from netboot.store.memory import MemoryStore
 from netboot.store.sqlite import SqliteStore
-from tests.store.values import NOW, boot, claim, lease, token
+from tests.store.values import NOW, binding, boot, claim, lease, token
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -191,3 +191,24 @@ async def test_the_audit_comes_back_newest_first_with_how_each_request_ended(sto
         replace(change, id=first, status=202, operation="op1"),
     ]
     assert len(await store.audit(limit=1)) == 1
+
+
+async def test_a_token_has_one_first_request(store: Store) -> None:
+    """Whichever certificate request came first stays the first; an unknown token has none."""
+    await store.bind(binding(1))
+    assert await store.first_request("blue", "abcde1", "uid-1") == "uid-1"
+    assert await store.first_request("blue", "abcde1", "uid-2") == "uid-1"
+    assert await store.binding_of("blue", "abcde1") == replace(binding(1), request="uid-1")
+    assert await store.first_request("green", "abcde1", "uid-1") == ""
+    assert await store.binding_of("blue", "abcde2") is None
+
+
+async def test_a_name_is_held_until_it_is_let_go(store: Store) -> None:
+    """The first reason stays, and only names of that cluster are let go."""
+    await store.bind(binding(1))
+    await store.hold("blue", "abcde1", "why")
+    await store.hold("blue", "abcde1", "another")
+    assert [b.alarm for b in await store.holds()] == ["why"]
+    assert not await store.let_go("green", "n1")
+    assert await store.let_go("blue", "n1")
+    assert not await store.let_go("blue", "n1") and not await store.holds()

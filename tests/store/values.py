@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from netboot.model.binding import Binding
 from netboot.model.boot import Boot, Claim, Step, TokenRecord
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
@@ -48,3 +49,9 @@ def boot(number: int, started: float = NOW) -> Boot:
 def token(number: int, boot_id: str = "b1") -> TokenRecord:
     """A token's record."""
     return TokenRecord(f"abcde{number}", boot_id, "blue", "cc" * 32, NOW + 900)
+
+
+def binding(number: int, expires: float = NOW + 900) -> Binding:
+    """What a token was made for."""
+    mac, at = Mac.from_bytes(number.to_bytes(6, "big")), IPv4Address(0x0A000000 + number)
+    return Binding("blue", f"abcde{number}", f"b{number}", f"n{number}", mac, expires, at, "uuid")

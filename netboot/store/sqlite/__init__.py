@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netboot.store.sqlite.audit import Audit
+from netboot.store.sqlite.bindings import Bindings
 from netboot.store.sqlite.boots import Boots
 from netboot.store.sqlite.claims import Claims
 from netboot.store.sqlite.leases import Leases
@@ -17,7 +18,7 @@ from netboot.store.sqlite.tokens import Tokens
 from netboot.store.sqlite.writer import Writer
 
 
-class SqliteStore(Audit, Tokens, Claims, Boots, Rests, Leases):
+class SqliteStore(Bindings, Audit, Tokens, Claims, Boots, Rests, Leases):
     """The door's promises on one SQLite file of mode 0600."""
 
     @classmethod

@@ -36,6 +36,12 @@ MIGRATIONS = (
         status INTEGER, operation TEXT);
     CREATE INDEX audit_by_kind ON audit (refused, id);
     """,
+    """
+    CREATE TABLE bindings (
+        cluster TEXT NOT NULL, token_id TEXT NOT NULL, boot_id TEXT NOT NULL, node TEXT NOT NULL,
+        mac TEXT NOT NULL, expires REAL NOT NULL, address INTEGER, uuid TEXT, request TEXT NOT NULL,
+        alarm TEXT NOT NULL, PRIMARY KEY (cluster, token_id)) WITHOUT ROWID;
+    """,
 )
 """Each entry leads from the version that is its index to the next; never change one that was released."""
 
