@@ -67,6 +67,8 @@ class NodeObject:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
+    taint_times: Mapping[Taint, str] = field(default_factory=dict)
+    """When a taint was added, as the API writes it, where it says so."""
     unschedulable: bool = False
     """Cordoned."""
     addresses: tuple[str, ...] = ()
@@ -194,9 +196,13 @@ class NodesApi(Protocol):
     async def nodes(self) -> tuple[Sequence[NodeObject], str]:
         """Every Node object, and the version from which a watch goes on."""
 
+    async def count_nodes(self) -> int:
+        """How many Node objects there are."""
+
     def watch_nodes(self, version: str) -> AsyncIterator[NodeChange]:
         """What happens to Node objects from that version on; it ends by itself after some minutes.
 
+        The first is a BOOKMARK of our own: it says that the watch stands.
         Raises ClusterRefused 410 where that version is too old: list again.
         """
 

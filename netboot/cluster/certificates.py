@@ -18,8 +18,8 @@ class CertificateCalls(Calls):
 
     async def certificate_requests(self, signer: str) -> tuple[Sequence[CertificateRequest], str]:
         """The requests to one signer, and the version from which a watch goes on."""
-        items, version = await self._connection.every(REQUESTS, fieldSelector=f"spec.signerName={signer}")
-        return tuple(request_of(item) for item in items), version
+        selector = f"spec.signerName={signer}"
+        return await self._connection.every(REQUESTS, request_of, fieldSelector=selector)
 
     async def watch_certificate_requests(
         self, signer: str, version: str

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -47,6 +47,7 @@ SKEW_LIMIT = 30.0
 """Seconds of clock difference above which tokens may be born expired, or live too long (R2)."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 class Connection:
@@ -118,20 +119,23 @@ class Connection:
             self._raise(status, answer, headers)
         return answer
 
-    async def every(self, path: str, **selectors: str) -> tuple[list[Json], str]:
+    async def every(self, path: str, made: Callable[[Json], T], **selectors: str) -> tuple[list[T], str]:
         """Every object of a list, page by page, and the resourceVersion that a watch goes on from.
 
-        A list that has grown too old between two pages (410) is begun again, once.
+        `made` takes what we look at out of each: the bodies of a large cluster's Node objects are some
+        hundred megabytes. A list that has grown too old between two pages (410) is begun again, once.
         """
         try:
-            return await self._pages(path, selectors)
+            return await self._pages(path, made, selectors)
         except ClusterRefused as error:
             if error.status != 410:
                 raise
-            return await self._pages(path, selectors)
+            return await self._pages(path, made, selectors)
 
-    async def _pages(self, path: str, selectors: Mapping[str, str]) -> tuple[list[Json], str]:
-        found: list[Json] = []
+    async def _pages(
+        self, path: str, made: Callable[[Json], T], selectors: Mapping[str, str]
+    ) -> tuple[list[T], str]:
+        found: list[T] = []
         following = ""
         for _ in range(PAGES):
             query = {**selectors, "limit": str(PAGE), **({"continue": following} if following else {})}
@@ -139,7 +143,7 @@ class Connection:
             items, metadata = body.get("items"), body.get("metadata")
             if not isinstance(metadata, dict):
                 raise self.nonsense(path)
-            found += [item for item in items or () if isinstance(item, dict)]
+            found += [made(item) for item in items or () if isinstance(item, dict)]
             following = str(metadata.get("continue") or "")
             if not following:
                 return found, str(metadata.get("resourceVersion", ""))
@@ -147,6 +151,8 @@ class Connection:
 
     async def watch(self, path: str, version: str, **selectors: str) -> AsyncIterator[tuple[str, Json]]:
         """The events of a watch from `version` on: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
+
+        The first is a bookmark of our own: it says that the watch stands.
 
         It ends by itself after some minutes; go on with the last object's resourceVersion. Raises
         ClusterRefused 410 where `version` is too old (list again), ClusterUnavailable where it breaks off.
@@ -173,6 +179,7 @@ class Connection:
                 if response.status != 200:
                     raw = await response.content.read(ANSWER_LIMIT)
                     self._raise(response.status, self._parse(raw, path, response.status), response.headers)
+                yield "BOOKMARK", {"metadata": {"resourceVersion": version}}
                 async for line in self._lines(response):
                     yield self._event(line, path)
         except TimeoutError:

@@ -53,8 +53,18 @@ class NodeCalls(Calls):
 
     async def nodes(self) -> tuple[Sequence[NodeObject], str]:
         """Every Node object, and the version from which a watch goes on."""
-        items, version = await self._connection.every(NODES)
-        return tuple(node_of(item) for item in items), version
+        return await self._connection.every(NODES, node_of)
+
+    async def count_nodes(self) -> int:
+        """How many Node objects there are, by one object and what the API says is left."""
+        body = await self._connection.call("GET", f"{NODES}?limit=1")
+        metadata, items = body.get("metadata"), body.get("items")
+        if not isinstance(metadata, dict) or not isinstance(items, list):
+            raise self._connection.nonsense(NODES)
+        left = metadata.get("remainingItemCount")
+        if isinstance(left, int):
+            return len(items) + left
+        return len((await self.nodes())[0]) if metadata.get("continue") else len(items)
 
     async def watch_nodes(self, version: str) -> AsyncIterator[NodeChange]:
         """What happens to Node objects from that version on."""
@@ -79,7 +89,7 @@ class NodeCalls(Calls):
             metadata["annotations"] = dict(annotations)
         spec: dict[str, Any] = {}
         if taints is not None:  # a merge patch takes the place of the whole list
-            spec["taints"] = [_taint_body(taint) for taint in taints] or None
+            spec["taints"] = [_taint_body(taint, node) for taint in taints] or None
         if unschedulable is not None:
             spec["unschedulable"] = unschedulable or None
         patch = {"metadata": metadata, **({"spec": spec} if spec else {})}
@@ -102,6 +112,7 @@ def node_of(body: Json) -> NodeObject:
     metadata, status = body.get("metadata") or {}, body.get("status") or {}
     spec: Json = body.get("spec") or {}
     info = status.get("nodeInfo") or {}
+    taints = [taint for taint in spec.get("taints") or () if isinstance(taint, dict)]
     ready: Json = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
     return NodeObject(
         name=str(metadata.get("name", "")),
@@ -114,7 +125,8 @@ def node_of(body: Json) -> NodeObject:
         system_uuid=str(info.get("systemUUID", "")).lower(),
         labels=_texts(metadata.get("labels")),
         annotations=_texts(metadata.get("annotations")),
-        taints=tuple(_taint_of(taint) for taint in spec.get("taints") or () if isinstance(taint, dict)),
+        taints=tuple(_taint_of(taint) for taint in taints),
+        taint_times={_taint_of(taint): str(taint["timeAdded"]) for taint in taints if taint.get("timeAdded")},
         unschedulable=bool(spec.get("unschedulable")),
         addresses=tuple(
             str(a.get("address", "")) for a in status.get("addresses") or () if isinstance(a, dict)
@@ -131,6 +143,8 @@ def _taint_of(body: Json) -> Taint:
     return Taint(str(body.get("key", "")), str(body.get("value") or ""), str(body.get("effect", "")))
 
 
-def _taint_body(taint: Taint) -> Json:
-    fields = {"key": taint.key, "value": taint.value, "effect": taint.effect}
+def _taint_body(taint: Taint, node: NodeObject) -> Json:
+    """A taint that stays as it was keeps its time: evictions count from it."""
+    time = node.taint_times.get(taint, "")
+    fields = {"key": taint.key, "value": taint.value, "effect": taint.effect, "timeAdded": time}
     return {key: value for key, value in fields.items() if value}

@@ -18,8 +18,8 @@ class PodCalls(Calls):
 
     async def pods_on(self, node: str) -> Sequence[Pod]:
         """The pods that are bound to a node."""
-        items, _ = await self._connection.every("/api/v1/pods", fieldSelector=f"spec.nodeName={node}")
-        return tuple(pod_of(item) for item in items)
+        selector = f"spec.nodeName={node}"
+        return (await self._connection.every("/api/v1/pods", pod_of, fieldSelector=selector))[0]
 
     async def evict(self, pod: Pod) -> Evicted:
         """Ask for the eviction of that very pod."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
 from netboot.cluster.client import KubernetesApi
 from netboot.cluster.nodes import node_of
 from netboot.errors import ClusterRefused
+from netboot.model.settings import Taint
 from tests.kube.fixtures import Kube
+from tests.kube.objects import Key
+
+
+@pytest.fixture
+async def admin(kube: Kube) -> AsyncIterator[KubernetesApi]:
+    """The cluster as somebody knows it who may do everything."""
+    client = KubernetesApi("blue", kube.directory / "admin.kubeconfig")
+    yield client
+    await client.close()
 
 
 async def test_nodes_and_leases_are_read(kube: Kube, api: KubernetesApi) -> None:
@@ -41,3 +52,34 @@ def test_an_empty_node_object_is_not_ready() -> None:
     """Parts may be absent, or null."""
     node = node_of({"metadata": None, "status": {"conditions": None, "nodeInfo": None}})
     assert (node.ready, node.created, node.boot_id) == ("Unknown", 0.0, "")
+
+
+async def test_nodes_are_counted_by_one_object_and_what_is_left(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An API that does not say how many are left is asked for all of them."""
+    pages = {
+        "limit=1": {"metadata": {"continue": "x"}, "items": [{}]},
+        "limit=25": {"metadata": {"resourceVersion": "7"}, "items": [{}, {}, {}]},
+    }
+
+    async def call(_: str, path: str) -> object:
+        return pages[path.partition("?")[2]]
+
+    monkeypatch.setattr(api._connection, "call", call)
+    assert await api.count_nodes() == 3
+    pages["limit=1"] = {"metadata": {"continue": "x", "remainingItemCount": 41}, "items": [{}]}
+    assert await api.count_nodes() == 42
+    pages["limit=1"] = {"metadata": {}, "items": []}
+    assert await api.count_nodes() == 0
+
+
+async def test_a_taint_that_stays_keeps_its_time(kube: Kube, admin: KubernetesApi) -> None:
+    """Evictions count from `timeAdded`: a patch of the list must not begin them anew."""
+    old = {"key": "down", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"}
+    body = {"kind": "Node", "spec": {"taints": [old]}, "status": {"conditions": []}}
+    node = node_of(kube.api.objects.create(Key("nodes", "", "m1"), body))
+    await admin.patch_node(node, taints=[*node.taints, Taint("foo", "bar", "NoSchedule")])
+    found = kube.node("m1")
+    assert found is not None
+    assert found["spec"]["taints"] == [old, {"key": "foo", "value": "bar", "effect": "NoSchedule"}]
