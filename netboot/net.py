@@ -99,11 +99,7 @@ class Endpoint:
         """Every socket, for whoever keeps duplicates of them."""
         return [self._udp, self._packet] if self._packet else [self._udp]
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
-        """At most `most` datagrams that wait, each with its source address."""
-        return ((data, source) for data, source, _ in self.receive_from(most))
-
-    def receive_from(self, most: int) -> list[Datagram]:
+    def receive(self, most: int) -> list[Datagram]:
         """At most `most` datagrams that wait, each with its source's address and port.
 
         None while the link is down; the next datagram shows that it is back.

@@ -78,11 +78,7 @@ class _Kept:
         """There is no socket."""
         return -1
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
-        """Nothing arrives by itself."""
-        return iter(())
-
-    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
         """Nothing arrives by itself."""
         return iter(())
 

@@ -54,14 +54,16 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "a lease is on disk before its ACK: send first",
         "netboot/dhcp/answering.py",
         "            if claim is not None:\n                try:",
-        "            self._burst.send(outcome, profile.server, port)\n            if claim is not None:\n                try:",
-        "tests/dhcp/test_server.py::test_a_lease_is_on_disk_before_its_ack_leaves",
+        "            self._burst.send(outcome, profile.server, port)\n"
+        "            if claim is not None:\n                try:",
+        "tests/dhcp/test_answering.py::test_a_lease_is_on_disk_before_its_ack_leaves",
     ),
     Sabotage(
         "a lease is on disk before its ACK: send first, under load and kill -9",
         "netboot/dhcp/answering.py",
         "            if claim is not None:\n                try:",
-        "            self._burst.send(outcome, profile.server, port)\n            if claim is not None:\n                try:",
+        "            self._burst.send(outcome, profile.server, port)\n"
+        "            if claim is not None:\n                try:",
         "tests/chaos/test_leases.py::test_fifty_kills_lose_no_acknowledged_lease",
     ),
     Sabotage(
@@ -111,7 +113,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/dhcp/allocation.py",
         "            if profile.reserved is None:\n                raise\n            text =",
         "            text =",
-        "tests/dhcp/test_server.py::test_a_dynamic_ack_never_leaves_unwritten",
+        "tests/dhcp/test_answering.py::test_a_dynamic_ack_never_leaves_unwritten",
     ),
     Sabotage(
         "an address is never in two hands: ask no card that a reload took from its node",
@@ -195,7 +197,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/dhcp/places.py",
         "            return self.here\n",
         "            return None\n",
-        "tests/dhcp/test_places.py::test_a_cloned_mac_at_another_relay_gets_nothing_while_the_first_lives",
+        "tests/dhcp/test_twins.py::test_a_cloned_mac_at_another_relay_gets_nothing_while_the_first_lives",
     ),
     Sabotage(
         "iPXE never loads itself again and again: hand it a program by its architecture",

@@ -18,7 +18,8 @@ LEVELS = (
     ("model",),
     ("store", "join", "cluster", "power", "proc", "config", "net", "datagrams", "alive", "events", "catalog",
      "tree", "cold", "askers", "dhcp", "tftp", "boot", "shadow", "link"),
-    ("dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+    ("dhcp.server", "dhcp.allocation", "dhcp.answering", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying",
+    "dhcp.twins", "dhcp.watching",
      "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
     ("startup", "clusters"),
     ("app", "observe"),
@@ -36,7 +37,8 @@ CORES = (
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
 SHELLS = (
-    "dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching",
+    "dhcp.server", "dhcp.allocation", "dhcp.answering", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying",
+    "dhcp.twins", "dhcp.watching",
     "tftp.server", "tftp.scripts", "web", "fleet",
 )  # fmt: skip
 WORLD = {
@@ -46,7 +48,8 @@ WORLD = {
 """What cores and doors know nothing of: sockets, loops, databases, processes, the clock, chance."""
 NOW = re.compile(r"\b(datetime|date)\.(now|utcnow|today)\(|os\.urandom\(|uuid[14]\(\)")
 ONE_SHELL = (
-    {"dhcp.server", "dhcp.allocation", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying", "dhcp.watching"},
+    {"dhcp.server", "dhcp.allocation", "dhcp.answering", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying",
+     "dhcp.twins", "dhcp.watching"},
     {"web.boot", "web.accept", "web.exchange", "web.peers", "web.http1"},
     {"web.bulk", "web.https", "web.static", "web.pace", "web.http1"},
 )  # fmt: skip

@@ -57,9 +57,7 @@ class Said:
             options[60] = self.vendor_class.encode()
         if self.user_class:
             options[77] = self.user_class.encode()
-        return client_of(
-            Packet(Op.REQUEST, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, mac.packed(), b"", b"", options), None
-        )
+        return client_of(Packet(Op.REQUEST, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, mac.packed(), b"", b"", options))
 
 
 def _options(name: str) -> dict[int, bytes]:

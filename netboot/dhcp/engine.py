@@ -30,6 +30,9 @@ SMALLEST_LIMIT, LARGEST_LIMIT = 548, 1472
 _HEADS = (b"", *(encode_option(53, bytes([kind])) for kind in Kind))
 """Option 53, whole, by the number of the message type."""
 
+_FIXED = HEADER_SIZE + len(_HEADS[Kind.ACK]) + 1
+"""Octets that every reply has: header, option 53, END."""
+
 
 class State(enum.Enum):
     """The four states in which a client sends a REQUEST (RFC 2131 section 4.3.2)."""
@@ -303,23 +306,23 @@ def _reply(
     duration: float | None,
     claim: Claim | None = None,
 ) -> Reply:
-    quirks = profile.group.quirks(client)
+    group, quirks = profile.group, profile.group.quirks(client)
     effect = quirks.effect
     if effect.broadcast:
         request = request._replace(flags=request.flags | FLAG_BROADCAST)
     name = with_nul(profile.name) if effect.text_nul else profile.name
-    head, echoes = _HEADS[kind], _echoes(request, client, profile, effect)
-    limit = (effect.limit or _limit(request)) - HEADER_SIZE - len(head) - len(name) - len(echoes) - 1
-    tail = profile.group.tail(client, quirks, request.options.get(55, b""), duration, limit)
+    echoes = _echoes(request, client, profile, effect)
+    limit = (effect.limit or _limit(request)) - _FIXED - len(name) - len(echoes)
+    tail = group.tail(client, quirks, request.options.get(55, b""), duration, limit)
     payload = encode_reply(
         request,
         flags=request.flags,
         ciaddr=request.ciaddr if kind is Kind.ACK else 0,
-        yiaddr=int(address) if address else 0,
+        yiaddr=int(address) if address is not None else 0,
         siaddr=tail.siaddr,
         sname=tail.sname,
         file=tail.file,
-        options=head + tail.before + name + tail.after + echoes,
+        options=b"".join((_HEADS[kind], tail.before, name, tail.after, echoes)),
     )
     where = route.destination(request, kind, client.mac, address)
     return Reply(kind, payload, where, address, claim, tail.boots, quirks.texts, tail.dropped)
@@ -354,7 +357,7 @@ def _echoes(request: Packet, client: Client, profile: Profile, effect: Effect) -
     options, echoes = request.options, b""
     if 61 in options and not effect.left_out(61):
         echoes = encode_option(61, options[61])
-    if len(options.get(97, b"")) == 17 and not effect.left_out(97):
+    if 97 in options and len(options[97]) == 17 and not effect.left_out(97):
         echoes += encode_option(97, options[97])
     if client.subnet is not None and client.subnet in profile.network.subnet:
         echoes += encode_option(118, options[118])
@@ -369,6 +372,7 @@ def _relays(request: Packet) -> bytes:
 
 def _limit(request: Packet) -> int:
     """How long the reply may be, from option 57, which some firmware fills with junk."""
-    raw = request.options.get(57, b"")
-    size = int.from_bytes(raw, "big") - UDP_AND_IP if len(raw) == 2 else SMALLEST_LIMIT
-    return max(SMALLEST_LIMIT, min(size, LARGEST_LIMIT))
+    raw = request.options.get(57)
+    if raw is None or len(raw) != 2:
+        return SMALLEST_LIMIT
+    return max(SMALLEST_LIMIT, min(int.from_bytes(raw, "big") - UDP_AND_IP, LARGEST_LIMIT))

@@ -276,18 +276,18 @@ def encoded(code: int, value: OptionValue) -> bytes:
     return encode_option(code, encode_value(code, value))
 
 
-def client_of(packet: Packet, giaddr: IPv4Address | None = None) -> Client:
-    """What a machine says of itself in one request. Raises MalformedPacket for what is no Ethernet card's.
-
-    `giaddr` is the packet's own, None on the link.
-    """
+def client_of(packet: Packet) -> Client:
+    """What a machine says of itself in one request. Raises MalformedPacket for what is no Ethernet card's."""
+    chaddr = packet.chaddr
     if packet.htype != 1 or packet.hlen != 6:
         raise MalformedPacket(f"hardware type {packet.htype} with {packet.hlen} octets is not Ethernet")
-    if packet.chaddr[0] & 1 or packet.chaddr == b"\0\0\0\0\0\0":
-        raise MalformedPacket(f"{packet.chaddr.hex(':')} is no card's own address")
-    get = packet.options.get
-    said = (get(12), get(60), get(61), get(77), get(82), get(93), get(97), get(118), get(175))
-    return _client(packet.chaddr, int(giaddr) if giaddr else 0, *said)  # numbers are compared fast
+    if chaddr[0] & 1 or chaddr == b"\0\0\0\0\0\0":
+        raise MalformedPacket(f"{chaddr.hex(':')} is no card's own address")
+    return _client(chaddr, packet.giaddr, *map(packet.options.get, _NAMING))
+
+
+_NAMING = (12, 60, 61, 77, 82, 93, 97, 118, 175)
+"""The options that `_client` takes, in its order."""
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,12 +1,17 @@
-"""The server's part beside another DHCP server: it notes which addresses that one gives, and to whom."""
+"""The server's part beside another one: it says what to boot, and notes which addresses the other gives."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+from netboot.boot.stall import NO_ADDRESS
 from netboot.dhcp import proxy
+from netboot.dhcp.burst import Burst, Way
+from netboot.dhcp.chronicle import SENT, Chronicle
+from netboot.dhcp.engine import Reply
 from netboot.dhcp.profile import Profile
-from netboot.dhcp.wire import Packet
+from netboot.dhcp.route import Unicast
+from netboot.dhcp.wire import Kind, Packet
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
 from netboot.model.lease import Lease
@@ -18,6 +23,48 @@ ATTEMPTS = 4
 
 FRESH = 0.25
 """Part of a note's time after which the same address is written down again."""
+
+
+class Beside:
+    """Answers in networks of mode proxy."""
+
+    def __init__(
+        self, leases: LeaseStore, boots: Boots, journal: Journal, chronicle: Chronicle, burst: Burst
+    ) -> None:
+        self._observed = Observed(leases, boots, journal)
+        self._journal = journal
+        self._chronicle = chronicle
+        self._burst = burst
+
+    async def answer(
+        self,
+        packet: Packet,
+        kind: Kind,
+        client: Client,
+        profile: Profile,
+        port: Way,
+        sender: Unicast | None,
+        now: float,
+    ) -> None:
+        """Say what to boot, and note which address the machine takes. Raises StoreError and OSError."""
+        boot = self._chronicle.boot(kind, client, profile, now)
+        outcome = proxy.respond(packet, client, profile, sender)
+        if isinstance(outcome, Reply):
+            self._burst.send(outcome, profile.server, port)
+            self._tell(outcome, boot, client, sender)
+        elif outcome.event:
+            self._journal.refused(outcome.event, outcome.reason, source=client.mac)
+        if sender is None:
+            await self._observed.note(packet, client, profile, boot, now)
+
+    def _tell(self, reply: Reply, boot: Boot | None, client: Client, sender: Unicast | None) -> None:
+        self._journal.counters[SENT[reply.kind]] += 1
+        if sender is None:
+            self._chronicle.step(boot, client, "offer", f"{NO_ADDRESS}; {reply.boots}")
+        elif boot is not None and reply.kind is Kind.ACK:
+            taken = boot.step("ack")
+            before = f"{taken.detail.partition(';')[0]}; " if taken and taken.detail else ""
+            self._chronicle.step(boot, client, "ack", f"{before}port 4011: {reply.boots}")
 
 
 class Observed:

@@ -109,14 +109,13 @@ def decode(data: bytes) -> Packet:
     _read_options(data, HEADER_SIZE, options)
     if OVERLOAD in options:
         sname, file = _read_overloaded(options, sname, file)
-    return Packet(
+    return _packet((
         op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr,
-        chaddr[:hlen], _text_field(sname), _text_field(file), options,
-    )  # fmt: skip
+        chaddr[:hlen], sname.partition(b"\0")[0], file.partition(b"\0")[0], options,
+    ))  # fmt: skip
 
 
-def _text_field(field: bytes) -> bytes:
-    return field.partition(b"\0")[0] if field and field[0] else b""
+_packet = Packet._make  # half the time of a call with 15 arguments
 
 
 def _read_options(data: bytes, at: int, into: dict[int, bytes]) -> None:

@@ -117,7 +117,7 @@ async def assess(exchange: Exchange, inventory: Inventory, server: Server) -> Fi
     """The finding of an exchange that is over; None for a sender that is no Ethernet card."""
     first = exchange.turns[0].packet
     try:
-        client = client_of(first, _address(first.giaddr))
+        client = client_of(first)
     except MalformedPacket:
         return None
     interface = place(exchange, inventory)

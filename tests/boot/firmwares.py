@@ -185,7 +185,7 @@ class Bench:
             self._world = World(self.stock(Mac.from_bytes(bytes(BOOTP(payload).chaddr)[:6])))
             self._world.port = _Port()
             self._world.store.log = self._world.port.log
-            self._world.server.provided = lambda: self._provided
+            self._world.server.present.provided = lambda: self._provided
         port = self._world.port
         assert isinstance(port, _Port)
         before = len(port.payloads)

@@ -376,7 +376,7 @@ async def test_a_reload_brings_quirks_and_programs_into_force() -> None:
     after = Bench(quirks=("option-60",), provided=frozenset({"snponly-arm64.efi"}))
     world = first.world
     world.inventory = after.stock(Mac(MAC))
-    world.server.provided = lambda: frozenset({"snponly-arm64.efi"})
+    world.server.present.provided = lambda: frozenset({"snponly-arm64.efi"})
     second = await bench.told(said)
     assert first.file == b"" and 60 not in first.options
     assert second.file == b"snponly-arm64.efi" and second.options[60] == b"PXEClient"

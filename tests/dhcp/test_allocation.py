@@ -232,7 +232,9 @@ async def test_a_machine_that_repeats_its_discover_is_answered_twice_while_its_a
     answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
     world.server.allocation._ask = lambda *_: answer
     for xid in (1, 2):
-        world.server._start(world.server.handle(encode(discover(STRANGER, xid=xid)), "0.0.0.0", world.port))
+        world.server.intake.start(
+            world.server.handle(encode(discover(STRANGER, xid=xid)), "0.0.0.0", world.port)
+        )
     await asyncio.sleep(0)
     assert not world.port.sent
     answer.set_result(None)

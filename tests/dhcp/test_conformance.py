@@ -176,8 +176,7 @@ async def test_the_server_identifier_is_an_address_of_ours_in_the_clients_networ
     assert offer.option(54) == bytes([10, 77, 0, 3]) == IPv4Address(offer.address("siaddr")).packed
     for ours in ("10.77.0.3", "10.77.0.1"):
         asked = request(NODE, "request", ("requested_addr", "10.77.0.20"), ("server_id", ours))
-        named.server._ports = (named.port,)
-        named.server._site = None
+        named.server.present.look_at((named.port,))
         assert (await named.answer(asked)).kind == ACK
 
 

@@ -110,7 +110,7 @@ async def test_machines_of_one_pool_share_what_they_are_told() -> None:
         ack = await world.get_address(Mac.from_bytes(b"\x02\0\0\0\0" + bytes([i])), options=SYSTEM)
         names.add(ack.options[12])
     assert len(names) == 50
-    assert len(world.server._present_site()) == 1
+    assert len(world.server.present.site()) == 1
 
 
 def test_a_node_with_options_of_its_own_shares_nothing() -> None:

@@ -52,7 +52,7 @@ def site(stock: Inventory | None = None, skipped: list[str] | None = None) -> Si
 
 def profile(of: Site, packet: Packet, interface: str = "eth1", held_as: str = "") -> Profile | NoMatch:
     """What a packet leads to."""
-    client = client_of(packet, IPv4Address(packet.giaddr) if packet.giaddr else None)
+    client = client_of(packet)
     assert packet.kind is not None
     return of.profile(packet, packet.kind, client, RecordingPort(interface), held_as)
 

@@ -197,11 +197,7 @@ class RecordingPort:
         """Never readable."""
         return -1
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str]]:
-        """Nothing arrives."""
-        return iter(())
-
-    def receive_from(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
         """Nothing arrives."""
         return iter(())
 
@@ -286,6 +282,21 @@ class World:
     def reported(self, kind: str) -> list[str]:
         """The texts of the events of a kind."""
         return [event.text for event in self.journal.events() if event.kind == kind]
+
+
+class Feed:
+    """The world's port with datagrams that wait."""
+
+    def __init__(self, world: World, waiting: list[bytes]) -> None:
+        self._port = world.port
+        self._waiting = waiting
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._port, name)
+
+    def receive(self, most: int) -> list[tuple[bytes, str, int]]:
+        """What waits."""
+        return [(data, "0.0.0.0", 68) for data in self._waiting[:most]]
 
 
 def message(

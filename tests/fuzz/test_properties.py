@@ -65,7 +65,7 @@ identifying = st.sampled_from([12, 43, 60, 61, 77, 82, 93, 94, 97, 118, 124, 175
 def test_whatever_a_client_says_of_itself_is_a_client(options: dict[int, bytes], giaddr: int) -> None:
     """Vendor, class, UUID, features, relay: any octets; what we show of them is text."""
     packet = message(NODE_MACS[0], Kind.DISCOVER, options)._replace(giaddr=giaddr)
-    client = client_of(packet, IPv4Address(giaddr) if giaddr else None)
+    client = client_of(packet)
     assert client.mac == NODE_MACS[0] and isinstance(hash(client), int)
     assert client.arch is None or 0 <= client.arch <= 0xFFFF
     assert client.uuid is None or len(client.uuid) == 36
