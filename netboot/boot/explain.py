@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from netboot.boot import ipxe
-from netboot.boot.firmware import NoProgram, first_stage
+from netboot.boot import explain_loaders, ipxe
+from netboot.boot.firmware import FirstStage, NoProgram, first_stage
+from netboot.boot.loaders import Loader
 from netboot.boot.plan import BootPlan, Images, decide
 from netboot.boot.quirks import BY_ID, HTTP, resolve
 from netboot.dhcp.admission import refusal
@@ -79,12 +80,14 @@ def explain(
     boot_port: int,
     said: Said = Said(),
     provided: Container[str] = (),
+    loaders: Sequence[Loader] = (),
 ) -> Iterator[str]:
     """The lines for one machine: whose it is, then each step in order. Needs no network and no store.
 
-    `provided`: the programs of `firmware.YOURS` that are in `files_dir`.
+    `provided`: the programs of `firmware.YOURS` that are in `files_dir`. `loaders`: whose scripts are shown
+    even where no program tells that the machine loads them.
     """
-    asks = _Asks(said.clients(mac), boot_port, provided)
+    asks = _Asks(said.clients(mac), boot_port, provided, loaders, inventory.mirrors)
     node = inventory.by_mac.get(mac)
     if node is not None:
         yield from _machine(inventory.assign(node), catalog, mac, asks)
@@ -106,6 +109,17 @@ class _Asks:
     clients: Sequence[tuple[str, Client]]
     boot_port: int
     provided: Container[str]
+    loaders: Sequence[Loader]
+    mirrors: Mapping[str, tuple[str, ...]]
+
+    def first_stage(
+        self, client: Client, assignment: Assignment, server: IPv4Address
+    ) -> FirstStage | NoProgram:
+        """What this client of a machine is told to load first."""
+        override = assignment.node.boot if assignment.node else BootOverride()
+        return first_stage(
+            client, address=server, boot_port=self.boot_port, override=override, provided=self.provided
+        )
 
 
 def _in(inventory: Inventory, mac: Mac, network: Network) -> Assignment | NoMatch:
@@ -121,7 +135,7 @@ def _machine(assignment: Assignment, catalog: Images, mac: Mac, asks: _Asks) -> 
         *_door(assignment.network, asks),
         *(_beside_another(assignment) if assignment.network.proxy else _dhcp(assignment)),
         *_programs(assignment, server, asks),
-        *_boot(assignment, catalog, mac, ipxe.base_url(server, asks.boot_port)),
+        *_boot(assignment, catalog, mac, server, asks),
     ]
     own = f"ADDRESS-OF-{assignment.network.interface or 'US'}"
     yield from (line.replace(str(_UNKNOWN), own) for line in lines)
@@ -190,9 +204,7 @@ def _programs(assignment: Assignment, server: IPv4Address, asks: _Asks) -> Itera
     """What each client loads first, and the quirks that its replies follow, each with its reason."""
     override = assignment.node.boot if assignment.node else BootOverride()
     for name, client in asks.clients:
-        stage = first_stage(
-            client, address=server, boot_port=asks.boot_port, override=override, provided=asks.provided
-        )
+        stage = asks.first_stage(client, assignment, server)
         if isinstance(stage, NoProgram):
             text = stage.reason
         elif "://" in stage.program:
@@ -204,18 +216,25 @@ def _programs(assignment: Assignment, server: IPv4Address, asks: _Asks) -> Itera
             yield from _row("quirk", f"{name}: {quirk}: {BY_ID[quirk.id].effect}")
 
 
-def _boot(assignment: Assignment, catalog: Images, mac: Mac, base: str) -> Iterator[str]:
-    plan = decide(assignment, catalog)
+def _boot(
+    assignment: Assignment, catalog: Images, mac: Mac, server: IPv4Address, asks: _Asks
+) -> Iterator[str]:
+    plan = decide(assignment, catalog, asks.mirrors)
+    base = ipxe.base_url(server, asks.boot_port)
+    address = assignment.address or _UNKNOWN
+    for loader in _loaders(assignment, server, asks):
+        rows = explain_loaders.script(loader, plan, base=base, server=server, mac=mac, address=address)
+        for word, text in rows:
+            yield from _row(word, _unleased(text))
     if not isinstance(plan, BootPlan):
         then = "asks again by itself" if plan.retry else "goes on to its local boot"
         yield from _row("script", f"boots nothing: {plan.reason}; it {then}")
         yield from _row("remedy", plan.remedy)
         return
     generation = plan.generation
-    address = assignment.address or _UNKNOWN
     yield from _row("script", f"{generation.name}, generation {generation.id[:12]}")
     for word in ipxe.kernel_arguments(plan, base=base, mac=mac, address=address):
-        yield from _row("kernel", word.replace(str(_UNKNOWN), "ITS-ADDRESS") if word[:3] == "ip=" else word)
+        yield from _row("kernel", _unleased(word))
     yield from _row("seed", "its boot key, only to the leased address and its MAC's neighbour entry")
     yield from _row("claim", f"once, with that key; the lease then lasts {assignment.network.lease:g} s")
     size = generation.files["root.squashfs"].size / 2**20
@@ -223,6 +242,18 @@ def _boot(assignment: Assignment, catalog: Images, mac: Mac, base: str) -> Itera
     for line in _settings(assignment.settings):
         yield from _row("config", line)
     yield from _row("join", _join(assignment))
+
+
+def _loaders(assignment: Assignment, server: IPv4Address, asks: _Asks) -> list[Loader]:
+    """The loaders that ask by TFTP: those asked for, and those that the machine is told to load first."""
+    stages = [asks.first_stage(client, assignment, server) for _, client in asks.clients]
+    named = [explain_loaders.loader_of(s.program) for s in stages if isinstance(s, FirstStage)]
+    return list(dict.fromkeys([*asks.loaders, *(loader for loader in named if loader)]))
+
+
+def _unleased(text: str) -> str:
+    """A kernel's word or line: in place of the address that the machine has no reservation for."""
+    return text.replace(f"ip={_UNKNOWN}:", "ip=ITS-ADDRESS:")
 
 
 def _settings(settings: Settings) -> Iterator[str]:

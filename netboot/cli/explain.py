@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from netboot.boot.explain import ARCHITECTURES, USUAL, Said, explain
+from netboot.boot.explain_loaders import TOLD
 from netboot.boot.firmware import YOURS
 from netboot.catalog import Catalog
 from netboot.cli import Subparsers, add_config, config_paths, shadow
@@ -29,6 +30,13 @@ def register(verbs: Subparsers) -> None:
         action="append",
         choices=sorted(ARCHITECTURES),
         help=f"what its firmware is, several times if you like (default: {', '.join(USUAL)})",
+    )
+    parser.add_argument(
+        "--loader",
+        action="append",
+        choices=TOLD,
+        help="also the script that this boot loader would get by TFTP (shown by itself where the node's "
+        "boot.program names it)",
     )
     parser.add_argument("--vendor-class", default="", metavar="TEXT", help="what it says in option 60")
     parser.add_argument("--user-class", default="", metavar="TEXT", help="what it says in option 77")
@@ -82,6 +90,7 @@ def _machine(args: argparse.Namespace) -> int:
         boot_port=config.server.boot_port,
         said=Said(args.arch or (), args.vendor_class, args.user_class),
         provided=files_among(config.server.files_dir, YOURS.values()),
+        loaders=args.loader or (),
     ):
         print(line)
     return 0
