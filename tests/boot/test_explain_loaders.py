@@ -66,9 +66,7 @@ def test_a_machine_that_loads_shim_is_shown_grubs_script(images_dir: Path) -> No
 def test_a_loader_may_be_asked_for(images_dir: Path) -> None:
     """Whatever the machine is told to load; U-Boot asks by itself."""
     assert any("APPEND BOOTIF=01-" in line for line in rows(inventory(), images_dir, "pxelinux"))
-    assert any(
-        "LINUX ::images/" in line for line in rows(inventory(), images_dir, arch=("u-boot-arm64",))
-    )
+    assert any("LINUX ::images/" in line for line in rows(inventory(), images_dir, arch=("u-boot-arm64",)))
 
 
 def test_a_machine_without_reservation_is_shown_what_is_not_known_yet(images_dir: Path) -> None:
