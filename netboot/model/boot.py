@@ -76,6 +76,17 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a boot belonged to when it was claimed: it stays so until the boot is over."""
+
+    node: str
+    cluster: str
+    pool: str
+    tags: tuple[str, ...] = ()
+    """The node's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A burnt boot key: who claimed a boot, with what, from where; on disk before the answer leaves."""
 
@@ -91,6 +102,8 @@ class Claim:
     """How many configurations with a credential this boot was given (at most five)."""
     ended: bool = False
     """The session is over: joined, superseded, or its hour has passed."""
+    kept: Kept | None = None
+    """None where an earlier version of ours wrote it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from netboot.model.machine import Client, Mac, other_order
 from netboot.model.manners import UNLIMITED, Admit, Limits, Rate
+from netboot.model.placement import Placement
 from netboot.model.settings import Settings, merge
 
 INFINITE = float("inf")
@@ -177,6 +178,18 @@ class Node:
     options: Options = field(default_factory=dict)
     boot: BootOverride = BootOverride()
     settings: Settings = _NO_SETTINGS
+    placed: Placement | None = None
+    """What it was assigned at run time (`overlay`), None while it is as the file declares it."""
+
+    @property
+    def holder(self) -> str:
+        """What its lease is held under, whatever name it was assigned: the declared name, else its MAC."""
+        return self.placed.machine if self.placed is not None else self.name
+
+    @property
+    def declared(self) -> bool:
+        """Whether the operator's file names it; else only a run-time assignment makes it a node."""
+        return self.placed is None or self.placed.home is None
 
     @property
     def known_further(self) -> bool:
@@ -225,6 +238,9 @@ class NoMatch:
 
     reason: str
 
+
+Indexes = dict[str, dict[Any, Node]]
+"""The nodes by what they are looked up by."""
 
 _INDEXES = ("by_mac", "by_uuid", "by_client_id", "by_relay", "by_name", "reserved")
 _INDEXED_AT_ONCE = 500
@@ -288,13 +304,27 @@ class Inventory:
 
     def indexing(self) -> Iterator[None]:
         """As `index`, in steps of a millisecond or so, between which others may have their turn."""
-        made: dict[str, dict[Any, Node]] = {name: {} for name in _INDEXES}
+        made: Indexes = {name: {} for name in _INDEXES}
         for at in range(0, len(self.nodes), _INDEXED_AT_ONCE):
             part = replace(self, nodes=self.nodes[at : at + _INDEXED_AT_ONCE])
             for name, index in made.items():
                 index.update(getattr(part, name))
             yield
         vars(self).update(made)
+
+    def indexes(self) -> Indexes:
+        """Copies of all indexes."""
+        return {name: dict(getattr(self, name)) for name in _INDEXES}
+
+    def entries_of(self, node: Node) -> Indexes:
+        """What one node puts into each index."""
+        return replace(self, nodes=(node,)).indexes()
+
+    def sharing(self, nodes: tuple[Node, ...], indexes: Indexes) -> Inventory:
+        """A snapshot with other nodes, whose indexes are given; what is merged of tags is shared with it."""
+        other = replace(self, nodes=nodes)
+        vars(other).update(indexes, _bundles=self._bundles)
+        return other
 
     @cached_property
     def _catch_all(self) -> Mapping[str, Pool]:
@@ -382,17 +412,22 @@ class Inventory:
         return node or (self.by_client_id.get(said) if said else None)
 
     def assign(self, node: Node, known_by: str = "MAC") -> Assignment:
-        """What a declared node belongs to."""
-        pool = self.pools[node.pool]
+        """What a node belongs to: as declared, or as it was assigned at run time."""
         how = "" if known_by == "MAC" else f", known by its {known_by}"
-        return self._assignment(node.name, pool, node, f"declared in pool {pool.name}{how}", known_by)
+        home, placed = self.pools[node.pool], node.placed
+        declared = f"declared in pool {home.name}" if node.declared else f"undeclared: from pool {home.name}"
+        if placed is None:
+            return self._assignment(node.name, home, None, node, f"{declared}{how}", known_by)
+        reason = f"assigned to {placed.target} at run time ({declared}){how}"
+        pool = self.pools[placed.pool] if placed.pool is not None else home
+        return self._assignment(node.name, pool, placed.cluster, node, reason, known_by)
 
     def catch(self, mac: Mac, pool: Pool) -> Assignment:
         """What an undeclared machine belongs to: the catch-all pool, under a name made of its MAC."""
-        name = self._free_name(mac, pool)
-        return self._assignment(name, pool, None, f"undeclared: catch-all pool {pool.name}")
+        name = self.free_name(mac, pool)
+        return self._assignment(name, pool, None, None, f"undeclared: catch-all pool {pool.name}")
 
-    def _free_name(self, mac: Mac, pool: Pool) -> str:
+    def free_name(self, mac: Mac, pool: Pool) -> str:
         """By the pool's template; by another one where a declared node has that very name already."""
         templates = itertools.chain(
             (pool.node_name, "node-{mac}"), map("node-{{mac}}-{}".format, itertools.count(2))
@@ -401,41 +436,51 @@ class Inventory:
         return next(name for name in names if name not in self.by_name)
 
     def _assignment(
-        self, name: str, pool: Pool, node: Node | None, reason: str, known_by: str = "MAC"
+        self,
+        name: str,
+        pool: Pool,
+        instead: str | None,
+        node: Node | None,
+        reason: str,
+        known_by: str = "MAC",
     ) -> Assignment:
-        cluster = self.clusters[pool.cluster]
-        network = self.networks[pool.network]
-        settings, options = self._bundle(pool, node.tags if node else ())
+        """`instead` names a cluster in place of the pool's own: then the pool's image counts for nothing."""
+        cluster = self.clusters[pool.cluster if instead is None else instead]
+        network = self.networks[(self.pools[node.pool] if node else pool).network]
+        settings, options = self._bundle(pool, cluster, network, node.tags if node else ())
         if node and node.options:
             options = {**options, **node.options}
         if node and node.settings != Settings():
             settings = merge([settings, node.settings])
+        of_pool = pool.image if cluster.name == pool.cluster else None
         return Assignment(
             name=name,
             pool=pool,
             cluster=cluster,
             network=network,
             node=node,
-            image=(node.image if node else None) or pool.image or cluster.image,
+            image=(node.image if node else None) or of_pool or cluster.image,
             settings=settings,
             options=options,
             reason=reason,
             known_by=known_by,
         )
 
-    def _bundle(self, pool: Pool, node_tags: tuple[str, ...]) -> tuple[Settings, Options]:
-        """Settings and DHCP options of a pool's machines with these tags, merged once and shared by them."""
-        key = (pool.name, node_tags)
+    def _bundle(
+        self, pool: Pool, cluster: Cluster, network: Network, node_tags: tuple[str, ...]
+    ) -> tuple[Settings, Options]:
+        """Settings and DHCP options of the machines with these tags, merged once and shared by them."""
+        key = (pool.name, cluster.name, network.name, node_tags)
         if key not in self._bundles:
             # strongest last: network < all < cluster's < pool's < node's tags < the node itself
-            names = ("all", *self.clusters[pool.cluster].tags, *pool.tags, *node_tags)
+            names = ("all", *cluster.tags, *pool.tags, *node_tags)
             tags = [tag for name in names if (tag := self.tags.get(name))]
-            options = dict(self.networks[pool.network].options)
+            options = dict(network.options)
             for tag in tags:
                 options.update(tag.dhcp_options)
             self._bundles[key] = merge([tag.settings for tag in tags]), options
         return self._bundles[key]
 
     @cached_property
-    def _bundles(self) -> dict[tuple[str, tuple[str, ...]], tuple[Settings, Options]]:
+    def _bundles(self) -> dict[tuple[str, str, str, tuple[str, ...]], tuple[Settings, Options]]:
         return {}

@@ -15,6 +15,9 @@ from netboot.model.access import AuditEntry
 from netboot.model.binding import Binding
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
+from netboot.model.machine import Mac
+from netboot.model.operation import Operation
+from netboot.model.placement import Admission, Placement
 
 
 class LeaseStore(Protocol):
@@ -125,7 +128,33 @@ class BindingStore(Protocol):
         """Hold a name no longer; False where it was not held."""
 
 
-class Store(LeaseStore, BootStore, TokenStore, AuditStore, BindingStore, Protocol):
+class OperationStore(Protocol):
+    """Run-time assignments, the operations that made them, and machines that were let in."""
+
+    async def save_operation(
+        self, operation: Operation, *, place: Placement | None = None, remove: str | None = None
+    ) -> None:
+        """Write an operation's present state, durably; in the same commit put an assignment in force or
+        `remove` the one of that machine.
+        """
+
+    async def operations(self, *, limit: int = 1000) -> Sequence[Operation]:
+        """The newest operations, newest first."""
+
+    async def placements(self) -> Sequence[Placement]:
+        """Every run-time assignment."""
+
+    async def admit(self, admission: Admission) -> None:
+        """Let a machine join that nobody declared, durably."""
+
+    async def end_admission(self, mac: Mac) -> None:
+        """Let it join no longer; no error where it was not let in."""
+
+    async def admissions(self) -> Sequence[Admission]:
+        """Every machine that was let in."""
+
+
+class Store(LeaseStore, BootStore, TokenStore, AuditStore, BindingStore, OperationStore, Protocol):
     """Everything we remember, in one place."""
 
     async def close(self) -> None:

@@ -10,6 +10,9 @@ from netboot.model.access import AuditEntry
 from netboot.model.binding import Binding
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
+from netboot.model.machine import Mac
+from netboot.model.operation import Operation
+from netboot.model.placement import Admission, Placement
 from netboot.store.table import Changes, LeaseTable
 
 
@@ -24,6 +27,9 @@ class MemoryStore:
         self._tokens: dict[tuple[str, str], TokenRecord] = {}
         self._bindings: dict[tuple[str, str], Binding] = {}
         self._audit: list[AuditEntry] = []
+        self._operations: dict[str, Operation] = {}
+        self._placements: dict[str, Placement] = {}
+        self._admissions: dict[Mac, Admission] = {}
 
     async def lease_of(self, holder: str, network: str) -> Lease | None:
         """The lease of a holder in a network, expired or not."""
@@ -166,6 +172,36 @@ class MemoryStore:
         for binding in held:
             self._bindings[cluster, binding.token_id] = replace(binding, alarm="")
         return bool(held)
+
+    async def save_operation(
+        self, operation: Operation, *, place: Placement | None = None, remove: str | None = None
+    ) -> None:
+        """Write an operation, and what it does to assignments."""
+        self._operations[operation.id] = operation
+        if place is not None:
+            self._placements[place.machine] = place
+        if remove is not None:
+            self._placements.pop(remove, None)
+
+    async def operations(self, *, limit: int = 1000) -> Sequence[Operation]:
+        """The newest operations, newest first."""
+        return sorted(self._operations.values(), key=lambda o: (o.started, o.id), reverse=True)[:limit]
+
+    async def placements(self) -> Sequence[Placement]:
+        """Every run-time assignment."""
+        return list(self._placements.values())
+
+    async def admit(self, admission: Admission) -> None:
+        """Let a machine join."""
+        self._admissions[admission.mac] = admission
+
+    async def end_admission(self, mac: Mac) -> None:
+        """Let it join no longer."""
+        self._admissions.pop(mac, None)
+
+    async def admissions(self) -> Sequence[Admission]:
+        """Every machine that was let in."""
+        return list(self._admissions.values())
 
     async def close(self) -> None:
         """Nothing to do."""

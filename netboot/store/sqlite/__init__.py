@@ -13,12 +13,13 @@ from netboot.store.sqlite.bindings import Bindings
 from netboot.store.sqlite.boots import Boots
 from netboot.store.sqlite.claims import Claims
 from netboot.store.sqlite.leases import Leases
+from netboot.store.sqlite.operations import Operations
 from netboot.store.sqlite.rests import Rests
 from netboot.store.sqlite.tokens import Tokens
 from netboot.store.sqlite.writer import Writer
 
 
-class SqliteStore(Bindings, Audit, Tokens, Claims, Boots, Rests, Leases):
+class SqliteStore(Operations, Bindings, Audit, Tokens, Claims, Boots, Rests, Leases):
     """The door's promises on one SQLite file of mode 0600."""
 
     @classmethod

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from netboot.model.boot import Claim
+from netboot.model.boot import Claim, Kept
 from netboot.store.sqlite.batch import Batch, Statement
 from netboot.store.sqlite.writer import Part, Writer
 
@@ -120,7 +121,7 @@ class _LiveClaims:
 
 
 def _put_statement(claim: Claim) -> Statement:
-    return "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?)", (
+    return "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?)", (
         claim.boot_id,
         int(claim.address),
         claim.request_sha256,
@@ -129,10 +130,18 @@ def _put_statement(claim: Claim) -> Statement:
         claim.claimed,
         claim.credentials,
         int(claim.ended),
+        json.dumps(asdict(claim.kept), separators=(",", ":")) if claim.kept else "",
     )
 
 
 def _claim(row: tuple[Any, ...]) -> Claim:
-    boot_id, address, request, certificate, digest, claimed, credentials, ended = row
+    boot_id, address, request, certificate, digest, claimed, credentials, ended, kept = row
     at = IPv4Address(address)
-    return Claim(boot_id, at, request, certificate, digest, claimed, credentials, bool(ended))
+    return Claim(boot_id, at, request, certificate, digest, claimed, credentials, bool(ended), _kept(kept))
+
+
+def _kept(text: str) -> Kept | None:
+    if not text:
+        return None
+    said = json.loads(text)
+    return Kept(said["node"], said["cluster"], said["pool"], tuple(said["tags"]))

@@ -42,6 +42,14 @@ MIGRATIONS = (
         mac TEXT NOT NULL, expires REAL NOT NULL, address INTEGER, uuid TEXT, request TEXT NOT NULL,
         alarm TEXT NOT NULL, PRIMARY KEY (cluster, token_id)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE assignments (machine TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE operations (
+        id TEXT PRIMARY KEY, started REAL NOT NULL, ended INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX operations_by_time ON operations (started);
+    CREATE TABLE admissions (mac TEXT PRIMARY KEY, at REAL NOT NULL, by TEXT NOT NULL) WITHOUT ROWID;
+    ALTER TABLE claims ADD COLUMN kept TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each entry leads from the version that is its index to the next; never change one that was released."""
 
