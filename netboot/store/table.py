@@ -44,7 +44,9 @@ class LeaseTable:
     def leave_address(self, key: Key, address: IPv4Address) -> None:
         """The holder is about to have `address`: whatever other one it had is nobody's now."""
         old = self.by_key.get(key)
-        if old is not None and old.address != address and self.by_address.get(int(old.address)) is old:
+        if old is None or old.address is address:
+            return
+        if old.address != address and self.by_address.get(int(old.address)) is old:
             del self.by_address[int(old.address)]
 
     def drop(self, key: Key) -> None:
@@ -73,12 +75,12 @@ class Changes:
             return False
         address = int(lease.address)
         occupant = self.at[address] if address in self.at else self._table.by_address.get(address)
-        if occupant is not None and key_of(occupant) != key:
+        if occupant is not None and occupant is not current and key_of(occupant) != key:
             # its own lease from another network makes way, as does the one that the caller saw expired
             if occupant.holder != lease.holder and occupant != displaced:
                 return False
             self.of[key_of(occupant)] = None
-        if current is not None and current.address != lease.address:
+        if current is not None and occupant is not current and current.address != lease.address:
             self.at[int(current.address)] = None
         self.of[key] = lease
         self.at[address] = lease
@@ -107,10 +109,11 @@ class Changes:
 
     def apply(self) -> None:
         """Show the changes in the table: first what goes, then what comes."""
+        table = self._table
         for key in self.gone():
-            self._table.drop(key)
-        written = self.written()
-        for lease in written:
-            self._table.leave_address(key_of(lease), lease.address)
-        for lease in written:
-            self._table.put(lease)
+            table.drop(key)
+        written = [(key, lease) for key, lease in self.of.items() if lease is not None]
+        for key, lease in written:
+            table.leave_address(key, lease.address)
+        for _, lease in written:
+            table.put(lease)

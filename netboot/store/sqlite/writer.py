@@ -40,8 +40,32 @@ _BAD_VALUE = (
 )
 
 Work = Callable[[Batch], Any]
-_Pending = tuple[Work, "asyncio.Future[Any]"]
-_Job = tuple[asyncio.AbstractEventLoop, list[_Pending]]
+
+
+class _Asked:
+    """What was asked for during one turn of an event loop."""
+
+    __slots__ = ("all", "loop", "own", "works")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.works: list[Work] = []
+        self.all: asyncio.Future[list[object]] = loop.create_future()
+        """Every answer, in the order of `works`, for those who wait without a task: one wake-up for all."""
+        self.own: list[tuple[int, asyncio.Future[Any]]] = []
+        """Which answer is waited for by a task, which may be cancelled alone."""
+
+    def answer(self, answers: list[object]) -> None:
+        """Wake those who wait."""
+        self.all.set_result(answers)
+        for at, future in self.own:
+            answer = answers[at]
+            if future.done():
+                continue
+            if isinstance(answer, StoreError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
 
 class Writer:
@@ -56,8 +80,8 @@ class Writer:
         self._opened_at = -REOPEN_EVERY
         self._broken = ""
         self._lock = -1
-        self._waiting: list[_Pending] = []
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._asked: _Asked | None = None
+        self._jobs: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="netboot-store", daemon=True)
         self._closed = False
 
@@ -82,7 +106,7 @@ class Writer:
         if self._closed:
             return
         self._closed = True
-        self._hand_over(asyncio.get_running_loop())
+        self._hand_over()
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -92,35 +116,42 @@ class Writer:
         """Have the thread do `work` in its next transaction, and wait for the commit. Raises StoreError."""
         if self._closed:
             raise StoreError(f"{self._path} is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._hand_over, loop)
-        self._waiting.append((work, future))
-        return cast(T, await future)
+        loop, asked = asyncio.get_running_loop(), self._asked
+        if asked is None:
+            asked = self._asked = _Asked(loop)
+            loop.call_soon(self._hand_over)
+        at = len(asked.works)
+        asked.works.append(work)
+        if asyncio.current_task(loop) is not None:
+            future: asyncio.Future[T] = loop.create_future()
+            asked.own.append((at, future))
+            return await future
+        answer = (await asked.all)[at]
+        if isinstance(answer, StoreError):
+            raise answer
+        return cast(T, answer)
 
     async def execute(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one statement in the next transaction; its rows. Raises StoreError."""
         return await self.do(lambda batch: batch.execute(query, values))
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._waiting:
-            self._jobs.put((loop, self._waiting))
-            self._waiting = []
+    def _hand_over(self) -> None:
+        if self._asked is not None:
+            self._jobs.put(self._asked)
+            self._asked = None
 
     # The thread
 
     def _write(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            loop, pending = job
+        while (asked := self._jobs.get()) is not None:
+            turns = [asked]
             while not self._jobs.empty():
                 more = self._jobs.get()
                 if more is None:
                     self._jobs.put(None)  # what was asked for before the end is still done
                     break
-                pending = pending + more[1]
-            answers = self._transact([work for work, _ in pending])
-            _answer(loop, [future for _, future in pending], answers)
+                turns.append(more)
+            _answer(turns, self._transact([work for turn in turns for work in turn.works]))
         self._shut()
 
     def _transact(self, works: list[Work]) -> list[object]:
@@ -206,22 +237,17 @@ class Part:
         self._writer = writer
 
 
-def _answer(
-    loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[Any]], answers: list[object]
-) -> None:
+def _answer(turns: list[_Asked], answers: list[object]) -> None:
     """Wake the event loop once for the whole batch."""
 
     def resolve() -> None:
-        for future, answer in zip(futures, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, StoreError):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        at = 0
+        for turn in turns:
+            turn.answer(answers[at : at + len(turn.works)])
+            at += len(turn.works)
 
     try:
-        loop.call_soon_threadsafe(resolve)
+        turns[0].loop.call_soon_threadsafe(resolve)
     except RuntimeError:
         pass  # the loop is closed: nobody waits for the answers any more
 
