@@ -66,7 +66,7 @@ async def test_a_plugin_is_asked_again_when_its_credential_expires_or_is_refused
 
     now = time.time()
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
-    path = kubeconfig_of(kube, tmp_path / "kubeconfig", user)  # type: ignore[arg-type]
+    path = kubeconfig_of(kube, tmp_path / "kubeconfig", user)
     client = KubernetesApi("blue", path, clock=lambda: now)
     prints(good, 3600)
     await client.node("m1")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tests.kube.bootstrap import User
 
@@ -119,14 +116,23 @@ class Authorizer:
     """All grants; anything that none of them allows is refused."""
 
     grants: list[Grant] = field(default_factory=lambda: list(KUBEADM))
+    _bound: list[Grant] = field(default_factory=list)
+    """Those among them that Roles and bindings made."""
 
     def allows(self, user: User, question: Question) -> bool:
         """RBAC, or the node authorizer."""
         return any(g.allows(user, question) for g in self.grants) or _node_may(user, question)
 
-    def load(self, manifest: Path) -> None:
-        """Add the Roles and bindings of a manifest file (several YAML documents)."""
-        self.grants += grants_of([d for d in yaml.safe_load_all(manifest.read_text()) if d])
+    def of(self, user: User, namespace: str) -> list[Grant]:
+        """The rules that count for somebody in a namespace."""
+        mine = {f"User:{user.name}", *(f"Group:{g}" for g in user.groups)}
+        return [g for g in self.grants if mine & g.subjects and g.namespace in ("", namespace)]
+
+    def follow(self, documents: Iterable[dict[str, Any]]) -> None:
+        """The Roles and bindings are these now."""
+        kept = [g for g in self.grants if g not in self._bound]
+        self._bound = grants_of(documents)
+        self.grants = [*kept, *self._bound]
 
 
 def _node_may(user: User, question: Question) -> bool:
@@ -145,7 +151,7 @@ def _node_may(user: User, question: Question) -> bool:
 
 
 def grants_of(documents: Iterable[dict[str, Any]]) -> list[Grant]:
-    """The grants that RBAC manifests make; other kinds are passed over."""
+    """The grants that RBAC manifests make; other kinds, and bindings to a role that is none, give none."""
     documents = list(documents)
     roles = {
         (d["kind"], d["metadata"].get("namespace", ""), d["metadata"]["name"]): d.get("rules") or []
@@ -159,11 +165,63 @@ def grants_of(documents: Iterable[dict[str, Any]]) -> list[Grant]:
     return grants
 
 
+BUILT_IN: dict[str, list[dict[str, Any]]] = {
+    "system:node-bootstrapper": [
+        {
+            "apiGroups": [CERTIFICATES],
+            "resources": ["certificatesigningrequests"],
+            "verbs": ["create", "get", "list", "watch"],
+        }
+    ],
+    "system:certificates.k8s.io:certificatesigningrequests:nodeclient": [
+        {
+            "apiGroups": [CERTIFICATES],
+            "resources": ["certificatesigningrequests/nodeclient"],
+            "verbs": ["create"],
+        }
+    ],
+    "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient": [
+        {
+            "apiGroups": [CERTIFICATES],
+            "resources": ["certificatesigningrequests/selfnodeclient"],
+            "verbs": ["create"],
+        }
+    ],
+    "kubeadm:get-nodes": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
+    "kubeadm:nodes-kubeadm-config": [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["kubeadm-config"],
+            "verbs": ["get"],
+        }
+    ],
+    "kubeadm:kubelet-config": [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["kubelet-config"],
+            "verbs": ["get"],
+        }
+    ],
+    "kube-proxy": [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["kube-proxy"],
+            "verbs": ["get"],
+        }
+    ],
+}
+"""Roles that a real API server and `kubeadm init` bring along, as far as joins touch them."""
+
+
 def _bound(binding: dict[str, Any], roles: dict[tuple[str, str, str], list[dict[str, Any]]]) -> list[Grant]:
     namespace = binding["metadata"].get("namespace", "") if binding["kind"] == "RoleBinding" else ""
     reference = binding["roleRef"]
-    rules = roles[(reference["kind"], namespace if reference["kind"] == "Role" else "", reference["name"])]
-    subjects = frozenset(_subject(s) for s in binding["subjects"])
+    role = (reference["kind"], namespace if reference["kind"] == "Role" else "", reference["name"])
+    rules = roles.get(role) or BUILT_IN.get(reference["name"], [])
+    subjects = frozenset(_subject(s) for s in binding.get("subjects") or ())
     return [
         Grant(
             subjects,

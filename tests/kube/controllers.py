@@ -49,6 +49,18 @@ class Settings:
     """Seconds after which a token is expired, whatever it says."""
     approver: bool = True
     """The controller-manager approves client CSRs whose group may have them."""
+    throttle: int = 0
+    """Every request is answered 429, and to be asked again after that many seconds."""
+    credentials_expired: bool = False
+    """401 for every service account."""
+    watch: str = "good"
+    """good, breaks (after the first event), giant (a line without end), garbage (no JSON)."""
+    bookmark_every: float = 5.0
+    """Seconds of silence after which a watch is told a bookmark."""
+    pod_end: float = 0.05
+    """Seconds that a pod takes to end on its node, where it has more."""
+    budget_unseen: bool = False
+    """PodDisruptionBudgets are newer than what their controller has looked at."""
     node_grace: float = 40.0
     """Seconds without a renewed Lease after which a Node is set to Unknown."""
 
@@ -149,6 +161,8 @@ class Controllers:
             return
         seconds = min(float(spec.get("expirationSeconds") or 365 * 86400), 365 * 86400.0)
         try:
+            if not (is_node_client(csr) or is_serving(csr)):
+                raise ValueError("invalid usage, subject or alternative names for this signer")
             signed = self.authority.sign(base64.b64decode(spec["request"]), spec["usages"], seconds)
         except ValueError as error:
             self._condition(csr, "Failed", "SignerValidationFailure", str(error))
@@ -183,6 +197,19 @@ class Controllers:
 def signatures(content: str, signed: Iterable[Token]) -> dict[str, str]:
     """The signature entries of cluster-info for these tokens."""
     return {JWS_PREFIX + token.id: detached_jws(content, token) for token in signed}
+
+
+def is_serving(csr: Json) -> bool:
+    """Whether a CSR asks for what a kubelet's serving certificate is, by the signer's own rules."""
+    spec = csr["spec"]
+    common, organizations, named = pki.subject_of(base64.b64decode(spec["request"]))
+    return (
+        spec.get("signerName") == SERVING_SIGNER
+        and organizations == [NODE_GROUP]
+        and common.startswith(NODE_PREFIX)
+        and named
+        and set(spec.get("usages", ())) - {"key encipherment"} == {"digital signature", "server auth"}
+    )
 
 
 def is_node_client(csr: Json) -> bool:

@@ -40,6 +40,8 @@ class Event:
     type: str
     key: Key
     object: Json
+    before: Json | None = None
+    """As it was, for watches with a selector."""
 
 
 @dataclass
@@ -64,8 +66,9 @@ class Objects:
         return copy.deepcopy(found) if found is not None else None
 
     def list(self, resource: str, namespace: str = "") -> list[Json]:
-        """Copies of all objects of a resource, in one namespace or in all."""
-        return [copy.deepcopy(o) for k, o in self._objects.items() if _in(k, resource, namespace)]
+        """Copies of all objects of a resource, in one namespace or in all, in the order of their names."""
+        found = {k: o for k, o in self._objects.items() if _in(k, resource, namespace)}
+        return [copy.deepcopy(found[k]) for k in sorted(found, key=lambda k: (k.namespace, k.name))]
 
     def create(self, key: Key, body: Json) -> Json:
         """Add an object; raises 409 and 422 (the name is all that is checked)."""
@@ -87,7 +90,10 @@ class Objects:
         return self._put(key, made, "ADDED")
 
     def replace(self, key: Key, body: Json) -> Json:
-        """Change an object; raises 404, 409 for an old resourceVersion, 422 for another uid."""
+        """Change an object; raises 404, 409 for an old resourceVersion, 422 for another uid.
+
+        A PUT with another uid is a 409: see `verbs`, where it is told from a patch.
+        """
         present = self._find(key)
         made = copy.deepcopy(body)
         metadata = made.setdefault("metadata", {})
@@ -116,21 +122,12 @@ class Objects:
     def delete(self, key: Key, preconditions: Json | None = None) -> Json:
         """Remove an object; raises 404, 409 for a precondition that does not hold."""
         present = self._find(key)
-        for name in ("uid", "resourceVersion"):
-            asked = (preconditions or {}).get(name)
-            have = present["metadata"][name]
-            if asked and asked != have:
-                label = "UID" if name == "uid" else "ResourceVersion"
-                raise status.conflict(
-                    key.resource,
-                    key.name,
-                    f"Precondition failed: {label} in precondition: {asked}, {label} in object meta: {have}",
-                )
+        require(key, present, preconditions)
         del self._objects[key]
         self.version += 1
         gone = copy.deepcopy(present)
         gone["metadata"]["resourceVersion"] = str(self.version)
-        self._publish(Event(self.version, "DELETED", key, gone))
+        self._publish(Event(self.version, "DELETED", key, gone, copy.deepcopy(present)))
         return gone
 
     def since(self, version: int, resource: str, namespace: str) -> Iterator[Event]:
@@ -162,8 +159,9 @@ class Objects:
     def _put(self, key: Key, made: Json, kind: str) -> Json:
         self.version += 1
         made["metadata"]["resourceVersion"] = str(self.version)
+        before = self._objects.get(key)
         self._objects[key] = made
-        self._publish(Event(self.version, kind, key, copy.deepcopy(made)))
+        self._publish(Event(self.version, kind, key, copy.deepcopy(made), before))
         return copy.deepcopy(made)
 
     def _publish(self, event: Event) -> None:
@@ -172,6 +170,15 @@ class Objects:
             self._oldest = self._events.popleft().version + 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def require(key: Key, present: Json, preconditions: Json | None) -> None:
+    """Preconditions of a DELETE or an eviction; raises 409 for one that does not hold."""
+    for name, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        asked, have = (preconditions or {}).get(name), present["metadata"][name]
+        if asked and asked != have:
+            why = f"Precondition failed: {label} in precondition: {asked}, {label} in object meta: {have}"
+            raise status.conflict(key.resource, key.name, why)
 
 
 def _in(key: Key, resource: str, namespace: str) -> bool:

@@ -75,7 +75,7 @@ def _operate(operation: dict[str, Any], target: Any, last: str) -> None:
     elif verb == "remove":
         del target[index]
     elif verb == "add" and isinstance(target, list):
-        target.insert(index, operation.get("value"))
+        target.insert(int(index), operation.get("value"))
     elif verb in ("add", "replace"):
         target[index] = operation.get("value")
     else:

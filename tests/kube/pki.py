@@ -105,7 +105,7 @@ class Authority:
         key = csr.public_key()
         assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         extended = [purposes[u] for u in usages if u in purposes]
-        return self._issue(csr.subject, key, extended, seconds * SECOND)
+        return self._issue(csr.subject, key, extended, seconds * SECOND, _alternative_names(csr))
 
     def _issue(
         self,
@@ -148,6 +148,15 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _alternative_names(csr: x509.CertificateSigningRequest) -> list[x509.GeneralName]:
+    return [n for e in csr.extensions if isinstance(e.value, x509.SubjectAlternativeName) for n in e.value]
+
+
+def is_signed(request: bytes) -> bool:
+    """Whether a CSR in PEM is signed by its own key; raises ValueError for what is none."""
+    return x509.load_pem_x509_csr(request).is_signature_valid
 
 
 def subject_of(request: bytes) -> tuple[str, list[str], bool]:

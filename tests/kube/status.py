@@ -10,10 +10,18 @@ Json = dict[str, Any]
 class ApiError(Exception):
     """A refusal on its way to the client."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        details: Json | None = None,
+    ) -> None:
         self.code = code
         self.reason = reason
         self.message = message
+        self.details = details or {}
         super().__init__(message)
 
     def body(self) -> Json:
@@ -25,8 +33,14 @@ class ApiError(Exception):
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
+            **({"details": self.details} if self.details else {}),
             "code": self.code,
         }
+
+    def headers(self) -> dict[str, str]:
+        """Retry-After, where the details say for how long."""
+        seconds = self.details.get("retryAfterSeconds")
+        return {"Retry-After": str(seconds)} if seconds else {}
 
 
 def bad_request(message: str) -> ApiError:
@@ -72,6 +86,25 @@ def invalid(kind: str, name: str, why: str) -> ApiError:
 def expired(asked: int, oldest: int) -> ApiError:
     """410 of a watch from a version that history has lost."""
     return ApiError(410, "Expired", f"too old resource version: {asked} ({oldest})")
+
+
+def too_late() -> ApiError:
+    """410 of a page whose list is too old."""
+    return ApiError(
+        410,
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result. You can start a new "
+        "list without the continue parameter.",
+    )
+
+
+def held(why: str, retry_after: int = 0) -> ApiError:
+    """429 of an eviction that a PodDisruptionBudget does not allow now."""
+    details: Json = {"causes": [{"reason": "DisruptionBudget", "message": why}]}
+    if retry_after:
+        details["retryAfterSeconds"] = retry_after
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    return ApiError(429, "TooManyRequests", message, details=details)
 
 
 def internal(message: str) -> ApiError:

@@ -86,7 +86,7 @@ async def node_caller(kube: Kube, name: str) -> Caller:
         {"auth_extra_groups": "system:masters"},
     ],
 )
-async def test_a_token_with_a_wrong_field_is_created_all_the_same(kube: Kube, fields: dict[str, str]) -> None:
+async def test_a_token_with_a_wrong_field_is_created_all_the_same(kube: Kube, fields: dict[str, Any]) -> None:
     """The API server checks nothing in the Secret."""
     caller = await kube.appliance()
     assert (await caller.call("POST", SECRETS, token_secret(TOKEN, **fields)))[0] == 201
@@ -240,7 +240,7 @@ async def test_a_kubelet_may_touch_its_own_node_and_lease_alone(kube: Kube) -> N
 
 
 async def test_a_stale_patch_is_refused(kube: Kube) -> None:
-    """409 for an old resourceVersion, 422 for another uid; a patch of the status changes nothing else."""
+    """409 for an old resourceVersion, 422 for another uid; a patch of the status changes no spec."""
     admin = await kube.admin()
     _, made = await admin.call("POST", "/api/v1/nodes", {"metadata": {"name": "m1"}})
     uid, version = made["metadata"]["uid"], made["metadata"]["resourceVersion"]
@@ -249,6 +249,7 @@ async def test_a_stale_patch_is_refused(kube: Kube) -> None:
         condition = {"type": "Ready", "status": "Unknown", "reason": version}
         body = {
             "metadata": {"uid": uid, "resourceVersion": version, "labels": {"a": "b"}},
+            "spec": {"unschedulable": True},
             "status": {"conditions": [condition]},
         }
         return (await admin.call("PATCH", "/api/v1/nodes/m1/status", body, MERGE))[0]
@@ -257,7 +258,8 @@ async def test_a_stale_patch_is_refused(kube: Kube) -> None:
     assert await patch(uid, version) == 409
     now = kube.api.objects.get(Key("nodes", "", "m1"))
     assert await patch("00000000-0000-0000-0000-000000000000", now["metadata"]["resourceVersion"]) == 422
-    assert "labels" not in now["metadata"]
+    assert now["metadata"]["labels"] == {"a": "b"}, "who may patch nodes/status may set labels"
+    assert "unschedulable" not in now.get("spec", {})
 
 
 async def test_a_watch_tells_changes_and_bookmarks_and_410(kube: Kube) -> None:
