@@ -349,6 +349,7 @@ class App:
             replace(fresh, server=self._config.server, api=self._config.api),
             inventory,
         )
+        self._clusters.reloaded()
         self._serve_boot(boot_servers)
         self._journal.note("reloaded", "the changed configuration is in force")
 

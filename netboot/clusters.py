@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -18,6 +19,7 @@ from netboot.events import Boots, Journal
 from netboot.fleet.health import Health
 from netboot.fleet.joining import Joining
 from netboot.fleet.living import NodeObjects
+from netboot.fleet.watching import NodeWatch
 from netboot.join import JoinMaterial, JoinMethod, JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
 from netboot.join.minting import Mint
@@ -50,9 +52,13 @@ class Clusterwork:
             "kubeadm": KubeadmJoin(self.clients, turns, naming, self._mint),
             "none": NoJoin(),
         }
-        self._joining = Joining(self.clients, self, boots, clock=time.monotonic)
+        self._watch = NodeWatch(self.clients, self._looked_at, uniform=random.uniform)
+        self._joining = Joining(self.clients, self, boots, clock=time.monotonic, watch=self._watch)
+        self._watch.on_change.append(self._joining.changed)
         self._health = Health(self.clients, self.asked)
-        self._node_objects = NodeObjects(self.clients, self._cluster_of, clock=time.monotonic)
+        self._node_objects = NodeObjects(
+            self.clients, self._cluster_of, clock=time.monotonic, exists=self._watch.exists
+        )
         self.problem = self._health.problem
         self.sign_of_life = self._node_objects.sign
 
@@ -62,10 +68,15 @@ class Clusterwork:
         """Know the clusters, take back what earlier runs left behind, go on with joins under way."""
         await self.update(self._inventory().clusters.values())
         self._resume(await self._mint.start())
+        self.reloaded()
 
     async def update(self, clusters: Iterable[Cluster]) -> None:
-        """Follow a reload of the operator's file."""
+        """Follow a reload of the operator's file, just before it is in force."""
         await self.clients.update(clusters)
+
+    def reloaded(self) -> None:
+        """The operator's file that is in force may be another one than before."""
+        self._watch.update(self.asked())
 
     async def run(self) -> None:
         """Whatever has to run beside the servers, for ever."""
@@ -76,6 +87,7 @@ class Clusterwork:
     def _tasks(self) -> tuple[Task, ...]:
         return (
             self._presence.run(),
+            self._watch.run(),
             self._mint.run(),
             self._joining.run(),
             self._health.run(),
@@ -112,6 +124,10 @@ class Clusterwork:
         return [c.name for c in self._inventory().clusters.values() if c.join.method != "none"]
 
     # Inside
+
+    def _looked_at(self, cluster: str, name: str) -> bool:
+        """Whether anybody needs to know more of a Node object than that it exists."""
+        return name in self._inventory().by_name or self._joining.follows(cluster, name)
 
     def _resume(self, given: frozenset[str]) -> None:
         """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""

@@ -391,7 +391,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "a token is deleted as soon as its node is registered: forget to take it back",
         "netboot/fleet/joining.py",
-        "            self._to_revoke.put_nowait(seen.boot_id)",
+        "            self._take_back(seen.cluster, seen.boot_id)",
         "            pass",
         "tests/fleet/test_joining.py::test_a_join_is_followed_to_ready",
     ),

@@ -6,7 +6,7 @@ Every call raises ClusterUnavailable (no usable answer: ask again) or ClusterRef
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -199,7 +199,7 @@ class NodesApi(Protocol):
     async def count_nodes(self) -> int:
         """How many Node objects there are."""
 
-    def watch_nodes(self, version: str) -> AsyncIterator[NodeChange]:
+    def watch_nodes(self, version: str) -> AsyncGenerator[NodeChange, None]:
         """What happens to Node objects from that version on; it ends by itself after some minutes.
 
         The first is a BOOKMARK of our own: it says that the watch stands.

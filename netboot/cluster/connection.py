@@ -11,7 +11,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -149,7 +149,9 @@ class Connection:
                 return found, str(metadata.get("resourceVersion", ""))
         raise self.nonsense(path)
 
-    async def watch(self, path: str, version: str, **selectors: str) -> AsyncIterator[tuple[str, Json]]:
+    async def watch(
+        self, path: str, version: str, **selectors: str
+    ) -> AsyncGenerator[tuple[str, Json], None]:
         """The events of a watch from `version` on: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
 
         The first is a bookmark of our own: it says that the watch stands.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from netboot.cluster import NODE_LEASES, NodeChange, NodeLease, NodeObject
@@ -66,11 +67,12 @@ class NodeCalls(Calls):
             return len(items) + left
         return len((await self.nodes())[0]) if metadata.get("continue") else len(items)
 
-    async def watch_nodes(self, version: str) -> AsyncIterator[NodeChange]:
+    async def watch_nodes(self, version: str) -> AsyncGenerator[NodeChange, None]:
         """What happens to Node objects from that version on."""
-        async for kind, body in self._connection.watch(NODES, version):
-            if kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
-                yield NodeChange(kind, node_of(body))
+        async with aclosing(self._connection.watch(NODES, version)) as events:
+            async for kind, body in events:
+                if kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
+                    yield NodeChange(kind, node_of(body))
 
     async def patch_node(
         self,

@@ -1,4 +1,9 @@
-"""Follow each join from the credential to Ready, and take credentials back when a boot is through."""
+"""Follow each join from the credential to Ready, and take credentials back when a boot is through.
+
+A change that the watch tells is a hint to look at once; what counts is what the API says then, for a watch
+that comes back after a while also tells what happened before. Without a watch each Node object is looked at
+once a second.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,17 @@ from typing import Protocol
 
 from netboot.cluster import ClusterApi, Clusters, NodeLease, NodeObject
 from netboot.errors import ClusterError, ClusterRefused
+from netboot.fleet.each import Each, woken
 from netboot.join import JoinMaterial
 from netboot.model.boot import Boot
 
 log = logging.getLogger("netboot.fleet")
 
 INTERVAL = 1.0
-"""Seconds between two looks at one Node object."""
+"""Seconds between two looks at one Node object, where no watch tells of it."""
+
+SELDOM = 15.0
+"""The same where one does: a connection may be dead without anybody's knowing."""
 
 REGISTERED_WITHIN = 900.0
 """Seconds from the credential to the Node object; five credentials of one boot take 300 of them."""
@@ -25,7 +34,14 @@ READY_WITHIN = 900.0
 """Seconds from the Node object to Ready: the cluster's CNI plugin is pulled and started in them."""
 
 AT_ONCE = 16
-"""Node objects that are looked at at the same time."""
+"""Node objects of one cluster that are looked at at the same time, and credentials that are taken back."""
+
+
+class Watched(Protocol):
+    """The part of `watching.NodeWatch` that following needs."""
+
+    def live(self, cluster: str) -> bool:
+        """Whether changes in this cluster are told as they happen."""
 
 
 class Timeline(Protocol):
@@ -64,6 +80,8 @@ class Following:
     registered: float | None = None
     trouble: str = ""
     """Why the last look failed."""
+    looked: float = float("-inf")
+    """When the last look ended."""
 
 
 class Joining:
@@ -76,6 +94,7 @@ class Joining:
         timeline: Timeline,
         *,
         clock: Callable[[], float],
+        watch: Watched | None = None,
         interval: float = INTERVAL,
         registered_within: float = REGISTERED_WITHIN,
         ready_within: float = READY_WITHIN,
@@ -84,44 +103,76 @@ class Joining:
         self._method = method
         self._timeline = timeline
         self._clock = clock
+        self._watch = watch
         self._interval = interval
         self._registered_within = registered_within
         self._ready_within = ready_within
         self._followed: dict[str, Following] = {}
-        self._to_revoke: asyncio.Queue[str] = asyncio.Queue()
+        self._hinted: set[str] = set()
+        self._hints: dict[str, asyncio.Event] = {}
+        self._to_revoke: dict[str, asyncio.Queue[str]] = {}
+        self._looking = Each(self._look_at)
+        self._revoking = Each(self._revoke_of)
 
     def follow(self, boot: Boot, material: JoinMaterial) -> None:
         """This boot was given this credential: follow it. A method that joins nothing is not followed."""
         if material.method == "none":
             return
-        self._followed[boot.id] = Following(
-            boot.id, boot.node, boot.cluster, self._clock(), material.replaces
-        )
+        self._follow(Following(boot.id, boot.node, boot.cluster, self._clock(), material.replaces))
 
     def resume(self, boot: Boot) -> None:
         """After a restart: follow a boot that our predecessor gave a credential."""
-        self._followed[boot.id] = Following(
-            boot.id, boot.node, boot.cluster, self._clock(), None, created_after=boot.started
-        )
+        now = self._clock()
+        self._follow(Following(boot.id, boot.node, boot.cluster, now, None, created_after=boot.started))
 
     def ended(self, boot: Boot) -> None:
         """This boot is over, by success, failure, abort or a new boot: nothing of its credential may stay."""
         self._followed.pop(boot.id, None)
-        self._to_revoke.put_nowait(boot.id)
+        self._take_back(boot.cluster, boot.id)
+
+    def follows(self, cluster: str, name: str) -> bool:
+        """Whether a boot of that node is on its way into that cluster."""
+        return any(f.node == name and f.cluster == cluster for f in self._followed.values())
+
+    def changed(self, cluster: str, name: str, node: NodeObject | None) -> None:
+        """The watch told of a Node object: look at once, if that may be a step of a boot."""
+        for followed in self._followed.values():
+            if followed.node == name and followed.cluster == cluster and _hints_at(followed, node):
+                self._hinted.add(followed.boot_id)
+                self._hints[cluster].set()
 
     async def run(self) -> None:
         """Look and take back, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._look_forever())
-            group.create_task(self._revoke_forever())
+            group.create_task(self._looking.run())
+            group.create_task(self._revoking.run())
 
-    async def _look_forever(self) -> None:
+    def _follow(self, followed: Following) -> None:
+        self._followed[followed.boot_id] = followed
+        self._hints.setdefault(followed.cluster, asyncio.Event())
+        self._looking.start(followed.cluster)
+
+    def _take_back(self, cluster: str, boot_id: str) -> None:
+        self._to_revoke.setdefault(cluster, asyncio.Queue()).put_nowait(boot_id)
+        self._revoking.start(cluster)
+
+    async def _look_at(self, cluster: str) -> None:
+        """Look at the nodes of one cluster as long as any is followed."""
         places = asyncio.Semaphore(AT_ONCE)
-        while True:
+        while any(f.cluster == cluster for f in self._followed.values()):
             async with asyncio.TaskGroup() as group:
-                for followed in list(self._followed.values()):
+                for followed in self._due(cluster):
                     group.create_task(self._look_in_turn(followed, places))
-            await asyncio.sleep(self._interval)
+            await woken(self._hints[cluster], self._interval)
+
+    def _due(self, cluster: str) -> list[Following]:
+        """Those whose turn it is: all where nothing tells of changes, else those with a hint."""
+        now = self._clock()
+        live = self._watch is not None and self._watch.live(cluster)
+        every = [f for f in self._followed.values() if f.cluster == cluster]
+        due = [f for f in every if f.boot_id in self._hinted or now - f.looked >= _rest(f, live)]
+        self._hinted.difference_update(f.boot_id for f in every)
+        return due
 
     async def _look_in_turn(self, followed: Following, places: asyncio.Semaphore) -> None:
         async with places:
@@ -138,6 +189,7 @@ class Joining:
             node, lease, seen = None, None, replace(followed, trouble=str(error))
         if self._followed.get(followed.boot_id) is not followed:
             return  # it ended, or was given another credential, while we looked
+        seen = replace(seen, looked=self._clock())
         if node is not None and (followed.registered is not None or _of_this_boot(followed, node, lease)):
             self._advance(seen, node)
         else:
@@ -156,7 +208,7 @@ class Joining:
         if seen.registered is None:
             seen = replace(seen, registered=self._clock())
             self._timeline.step(seen.boot_id, "registered", detail=f"Node {node.name}")
-            self._to_revoke.put_nowait(seen.boot_id)
+            self._take_back(seen.cluster, seen.boot_id)
         self._followed[seen.boot_id] = seen
         if node.ready == "True":
             del self._followed[seen.boot_id]
@@ -179,9 +231,26 @@ class Joining:
         del self._followed[seen.boot_id]
         self._timeline.stop(seen.boot_id, step, cause)
 
-    async def _revoke_forever(self) -> None:
-        while True:
-            await self._method.revoke(await self._to_revoke.get())
+    async def _revoke_of(self, cluster: str) -> None:
+        """Take back what is due in one cluster; another one may be down."""
+        due = self._to_revoke[cluster]
+        while not due.empty():
+            some = [due.get_nowait() for _ in range(min(AT_ONCE, due.qsize()))]
+            await asyncio.gather(*map(self._method.revoke, some))
+
+
+def _rest(followed: Following, live: bool) -> float:
+    """Seconds from one look to the next; only looks can tell of a boot that we met on its way."""
+    return SELDOM if live and (followed.replaces is not None or followed.registered is not None) else 0.0
+
+
+def _hints_at(followed: Following, node: NodeObject | None) -> bool:
+    """Whether a change may be the next step of a boot."""
+    if node is None:
+        return False
+    if followed.registered is not None:
+        return node.ready == "True"
+    return followed.replaces is None or node.incarnation != followed.replaces
 
 
 def _of_this_boot(followed: Following, node: NodeObject, lease: NodeLease | None) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from netboot.cluster import NodeLease, NodeObject
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable
-from netboot.fleet.joining import Joining
+from netboot.fleet.joining import SELDOM, Joining
 from netboot.join import JoinMaterial
 from netboot.model.boot import Boot
 from netboot.model.machine import Mac
+from tests.fleet.waiting import passed
 
 BOOT = Boot("boot-1", Mac("52:54:00:12:34:56"), "m1", "blue", started=1_900_000_000.0)
 MATERIAL = JoinMaterial("kubeadm", {}, ("abcdef",))
@@ -32,6 +34,12 @@ class World:
     told: list[tuple[str, ...]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     now: float = 5000.0
+    watched: bool = False
+    looks: int = 0
+
+    def live(self, cluster: str) -> bool:
+        """Whether there is a watch."""
+        return self.watched
 
     def api(self, cluster: str) -> World:
         """Itself."""
@@ -39,6 +47,7 @@ class World:
 
     async def node(self, name: str) -> NodeObject | None:
         """The Node object."""
+        self.looks += 1
         if self.error:
             raise self.error
         return self.node_object
@@ -67,7 +76,7 @@ class World:
 
     def joining(self) -> Joining:
         """What is tested, with the default limits."""
-        return Joining(self, self, self, clock=lambda: self.now, interval=0.01)  # type: ignore[arg-type]
+        return Joining(self, self, self, clock=lambda: self.now, watch=self, interval=0.01)  # type: ignore[arg-type]
 
 
 Look = Callable[[Joining], Awaitable[None]]
@@ -83,8 +92,8 @@ async def look(joining: Joining) -> None:
     """One round of looks, and of taking back."""
     for followed in list(joining._followed.values()):
         await joining.look(followed)
-    while not joining._to_revoke.empty():
-        await joining._method.revoke(joining._to_revoke.get_nowait())
+    for cluster in joining._to_revoke:
+        await joining._revoke_of(cluster)
 
 
 async def test_a_join_is_followed_to_ready(world: World) -> None:
@@ -248,3 +257,93 @@ async def test_it_runs_beside_everything_else(world: World) -> None:
         await asyncio.sleep(0.01)
     assert not task.done()
     task.cancel()
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[Joining]:
+    """Joining at work."""
+    joining = world.joining()
+    task = asyncio.create_task(joining.run())
+    try:
+        yield joining
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_where_a_watch_stands_a_change_is_looked_at_and_nothing_is_polled(world: World) -> None:
+    """Registered and Ready by one look each, at the watch's word; no look without one."""
+    world.watched = True
+    async with running(world) as joining:
+        joining.follow(BOOT, replace(MATERIAL, replaces=""))
+        await passed(lambda: world.looks == 1)
+        await asyncio.sleep(0.1)
+        assert world.looks == 1
+        world.node_object = NODE
+        joining.changed("blue", "m1", NODE)
+        joining.changed("green", "m1", NODE)
+        joining.changed("blue", "m2", NODE)
+        await passed(lambda: world.revoked == ["boot-1"])
+        joining.changed("blue", "m1", replace(NODE, resource_version="2"))  # not Ready yet: no step
+        joining.changed("blue", "m1", None)
+        await asyncio.sleep(0.05)
+        assert world.looks == 2 and joining.follows("blue", "m1") and not joining.follows("green", "m1")
+        world.node_object = replace(NODE, ready="True")
+        joining.changed("blue", "m1", world.node_object)
+        await passed(lambda: ("joined", "boot-1") in world.told)
+        assert world.looks == 3
+
+
+async def test_a_change_of_long_ago_is_no_step(world: World) -> None:
+    """A watch that comes back tells the past: what the API says now is what counts."""
+    world.watched = True
+    async with running(world) as joining:
+        joining.follow(BOOT, replace(MATERIAL, replaces=""))
+        await passed(lambda: world.looks == 1)
+        joining.changed("blue", "m1", replace(NODE, ready="True"))
+        await passed(lambda: world.looks == 2)
+        assert world.told == []
+
+
+async def test_with_a_watch_a_silent_connection_is_noticed_all_the_same(world: World) -> None:
+    """A look now and then: a dead connection tells nothing."""
+    world.watched = True
+    async with running(world) as joining:
+        joining.follow(BOOT, replace(MATERIAL, replaces=""))
+        await passed(lambda: world.looks == 1)
+        world.node_object = replace(NODE, ready="True")
+        world.now += SELDOM
+        await passed(lambda: ("joined", "boot-1") in world.told)
+
+
+async def test_a_boot_that_is_met_on_its_way_is_polled_though_there_is_a_watch(world: World) -> None:
+    """Only its Lease tells whose Node object stands there, and Leases are not watched."""
+    world.watched = True
+    async with running(world) as joining:
+        joining.resume(BOOT)
+        await passed(lambda: world.looks > 3)
+
+
+async def test_a_cluster_that_hangs_keeps_no_other_waiting(world: World) -> None:
+    """Neither looks nor credentials that are taken back."""
+    stuck = asyncio.Event()
+
+    async def node(name: str) -> NodeObject | None:
+        if name == "m1":
+            await stuck.wait()
+        return replace(NODE, name=name, ready="True")
+
+    async def revoke(boot_id: str) -> None:
+        if boot_id == "boot-1":
+            await stuck.wait()
+        world.revoked.append(boot_id)
+
+    world.node, world.revoke = node, revoke  # type: ignore[method-assign]
+    async with running(world) as joining:
+        joining.follow(BOOT, MATERIAL)
+        joining.ended(BOOT)
+        joining.follow(BOOT, MATERIAL)
+        joining.follow(replace(BOOT, id="boot-2", node="m2", cluster="green"), MATERIAL)
+        await passed(lambda: ("joined", "boot-2") in world.told and world.revoked == ["boot-2"])
+        stuck.set()
