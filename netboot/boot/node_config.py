@@ -15,6 +15,7 @@ from posixpath import normpath
 
 from netboot.errors import ConfigError
 from netboot.model.inventory import Assignment
+from netboot.model.kubelet import command_line, kubelet_flags
 from netboot.model.settings import Mount, Settings
 
 Member = tuple[bytes, int]
@@ -29,10 +30,8 @@ _SYSCTL = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_*:@./-]{0,253}")
 _UNIT = re.compile(
     r"[A-Za-z0-9:_\\@][A-Za-z0-9:_.\\@-]{0,199}\.(?:service|socket|timer|mount|automount|path|target|slice|swap)"
 )
-_ARGUMENT = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _TIMEZONE = re.compile(r"[A-Za-z0-9_+-]{1,64}(?:/[A-Za-z0-9_+-]{1,64}){0,3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_PLAIN_ARGUMENT = re.compile(r"[A-Za-z0-9_@%+=:,./<>-]*")
 
 
 def configuration(assignment: Assignment, *, server: str, join: Mapping[str, Member]) -> bytes:
@@ -99,22 +98,7 @@ def _environment(assignment: Assignment, server: str) -> Iterator[str]:
 
 def kubelet_arguments(settings: Settings) -> str:
     """The kubelet's extra arguments as systemd splits them: labels, taints, the operator's own."""
-    arguments = {}
-    if settings.labels:
-        arguments["node-labels"] = ",".join(f"{k}={v}" for k, v in sorted(settings.labels.items()))
-    if settings.taints:
-        arguments["register-with-taints"] = ",".join(map(str, settings.taints))
-    arguments.update(sorted(settings.kubelet_args.items()))
-    return " ".join(_argument(name, value) for name, value in arguments.items())
-
-
-def _argument(name: str, value: str) -> str:
-    _checked(_ARGUMENT, name, "kubelet_args")
-    if _PLAIN_ARGUMENT.fullmatch(value):
-        return f"--{name}={value}"
-    if "'" in value or '"' in value or "\\" in value or "$" in value:
-        raise ConfigError([f"kubelet_args: the value of {name} holds a quote, `$` or backslash"])
-    return f'"--{name}={_line(value, "kubelet_args")}"'
+    return command_line(kubelet_flags(settings.labels, settings.taints, settings.kubelet_args))
 
 
 def shell_quoted(value: str) -> str:

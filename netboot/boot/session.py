@@ -22,9 +22,10 @@ from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 
 MAX_CLAIM = 16 * 1024
+MAX_REQUEST = 4 * 1024
 MAX_REPORT = 4 * 1024
 MAX_LOG = 64 * 1024
-"""Bytes of the bodies that a node may send."""
+"""Bytes of the bodies that a node may send, and of the certificate request in a claim."""
 
 REPEAT_SECONDS = 60.0
 """How long the identical claim gets the identical answer: its first answer may have been lost."""
@@ -98,7 +99,7 @@ def parse_claim(body: bytes) -> ClaimRequest:
         mac=mac,
         uuid=uuid or None,
         certificate=_text(fields, "certificate", MAX_CLAIM),
-        csr=_text(fields, "csr", MAX_CLAIM),
+        csr=_text(fields, "csr", MAX_REQUEST),
         sha256=hashlib.sha256(body).hexdigest(),
     )
 

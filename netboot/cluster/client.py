@@ -55,7 +55,7 @@ class ClusterClients:
 
     async def update(self, clusters: Iterable[Cluster]) -> None:
         """Know exactly these clusters; those whose kubeconfig is the same keep their connections."""
-        wanted = {c.name: c.join.kubeconfig for c in clusters if c.join.method != "none"}
+        wanted = {c.name: c.join.kubeconfig for c in clusters if c.join.has_api}
         for name, (path, client) in list(self._clients.items()):
             if wanted.get(name, self) != path:
                 del self._clients[name]

@@ -33,6 +33,10 @@ class JoinRequest:
     uuid: str | None = None
     """As the claim had it."""
     address: IPv4Address | None = None
+    csr: str = ""
+    """The node's own certificate request, as the claim had it: a stranger's text until it is checked."""
+    names: tuple[str, ...] = ()
+    """What the machine is called beside its node's name: with the network's domain."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     kubelet_args: Mapping[str, str] = field(default_factory=dict)
@@ -65,9 +69,16 @@ class JoinMethod(Protocol):
 
 
 def request_of(
-    assignment: Assignment, *, boot_id: str, mac: Mac, uuid: str | None, address: IPv4Address | None
+    assignment: Assignment,
+    *,
+    boot_id: str,
+    mac: Mac,
+    uuid: str | None,
+    address: IPv4Address | None,
+    csr: str = "",
 ) -> JoinRequest:
     """The request of one boot of a machine that this assignment is for."""
+    domain = assignment.network.domain
     return JoinRequest(
         boot_id=boot_id,
         node=assignment.name,
@@ -75,6 +86,8 @@ def request_of(
         cluster=assignment.cluster,
         uuid=uuid,
         address=address,
+        csr=csr,
+        names=(f"{assignment.name}.{domain}",) if domain else (),
         labels=assignment.settings.labels,
         taints=assignment.settings.taints,
         kubelet_args=assignment.settings.kubelet_args,

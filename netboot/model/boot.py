@@ -104,6 +104,8 @@ class Claim:
     """The session is over: joined, superseded, or its hour has passed."""
     kept: Kept | None = None
     """None where an earlier version of ours wrote it."""
+    csr: str = ""
+    """The node's own certificate request in PEM, as it came; empty where it sent none."""
 
 
 @dataclass(frozen=True, slots=True)

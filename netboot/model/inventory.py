@@ -105,6 +105,11 @@ class JoinSettings:
     """Of join method `static`: what signs, or `directory` with what is signed already."""
     directory: Path | None = None
 
+    @property
+    def has_api(self) -> bool:
+        """Whether there is a Kubernetes API that we may ask; a pod's own account needs no kubeconfig."""
+        return self.method != "none" and (self.method != "static" or self.kubeconfig is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeActions:

@@ -21,7 +21,7 @@ def lease(number: int, address: int | None = None, *, network: str = "compute", 
 
 def claim(boot_id: str = "b1", request: str = "aa") -> Claim:
     """A claim of a boot."""
-    return Claim(boot_id, IPv4Address("10.0.0.1"), request, "CERTIFICATE", "bb", NOW)
+    return Claim(boot_id, IPv4Address("10.0.0.1"), request, "CERTIFICATE", "bb", NOW, csr="REQUEST")
 
 
 def boot(number: int, started: float = NOW) -> Boot:

@@ -121,7 +121,7 @@ class _LiveClaims:
 
 
 def _put_statement(claim: Claim) -> Statement:
-    return "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?)", (
+    return "INSERT OR REPLACE INTO claims VALUES (?,?,?,?,?,?,?,?,?,?)", (
         claim.boot_id,
         int(claim.address),
         claim.request_sha256,
@@ -131,13 +131,15 @@ def _put_statement(claim: Claim) -> Statement:
         claim.credentials,
         int(claim.ended),
         json.dumps(asdict(claim.kept), separators=(",", ":")) if claim.kept else "",
+        claim.csr,
     )
 
 
 def _claim(row: tuple[Any, ...]) -> Claim:
-    boot_id, address, request, certificate, digest, claimed, credentials, ended, kept = row
+    boot_id, address, request, certificate, digest, claimed, credentials, ended, kept, csr = row
     at = IPv4Address(address)
-    return Claim(boot_id, at, request, certificate, digest, claimed, credentials, bool(ended), _kept(kept))
+    over = bool(ended)
+    return Claim(boot_id, at, request, certificate, digest, claimed, credentials, over, _kept(kept), csr)
 
 
 def _kept(text: str) -> Kept | None:

@@ -50,6 +50,9 @@ MIGRATIONS = (
     CREATE TABLE admissions (mac TEXT PRIMARY KEY, at REAL NOT NULL, by TEXT NOT NULL) WITHOUT ROWID;
     ALTER TABLE claims ADD COLUMN kept TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE claims ADD COLUMN csr TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each entry leads from the version that is its index to the next; never change one that was released."""
 

@@ -105,7 +105,7 @@ class Claims:
         self, wanted: session.ClaimRequest, asker: Asker, to: Recipient, boot: Boot, now: float
     ) -> Claim:
         """Burn the key on disk; Refused where somebody else was faster."""
-        claim = Claim(boot.id, asker.address, wanted.sha256, to.pem, to.sha256, now)
+        claim = Claim(boot.id, asker.address, wanted.sha256, to.pem, to.sha256, now, csr=wanted.csr)
         standing = await self._site.store.burn(claim)
         if standing != claim and not session.repeats(wanted, asker.address, standing, now):
             raise Refused(404, f"the key of {boot.node}'s boot {boot.id} was used already")
