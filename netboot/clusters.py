@@ -47,7 +47,7 @@ class Clusterwork:
         self.clients = ClusterClients(clock=time.time)
         self._presence = Presence(self.clients, clock=time.monotonic)
         self._mint = Mint(self.clients, store, random=secrets.SystemRandom(), clock=time.time)
-        turns, naming = Turns(store), Naming(self._presence, alarm=self._alarm)
+        turns, naming = Turns(store), Naming(self._presence, store, alarm=self._alarm)
         self.joins: Mapping[str, JoinMethod] = {
             "kubeadm": KubeadmJoin(self.clients, turns, naming, self._mint),
             "none": NoJoin(),
@@ -103,7 +103,7 @@ class Clusterwork:
     def boot_opened(self, boot: Boot) -> None:
         """R19: look at the Lease of that Node object from the first DISCOVER on."""
         cluster = self._inventory().clusters.get(boot.cluster)
-        if cluster is not None and cluster.join.method != "none":
+        if cluster is not None and cluster.join.has_api:
             self._presence.observe(boot.cluster, boot.node)
 
     def given(self, boot: Boot, material: JoinMaterial) -> None:
@@ -121,7 +121,7 @@ class Clusterwork:
 
     def asked(self) -> list[str]:
         """The clusters that have an API to ask."""
-        return [c.name for c in self._inventory().clusters.values() if c.join.method != "none"]
+        return [c.name for c in self._inventory().clusters.values() if c.join.has_api]
 
     # Inside
 

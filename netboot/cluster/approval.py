@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from netboot.cluster import CLIENT_SIGNER, SERVING_SIGNER, CertificateRequest, NodeObject
-from netboot.model.binding import Binding
+from netboot.model.binding import SUPERSEDED, Binding
 from netboot.model.machine import other_order, uuid_of
 
 NODES = "system:nodes"
@@ -31,8 +31,6 @@ LONGEST_REQUEST = 1 << 14
 
 CLIENT_USAGES = frozenset({"digital signature", "key encipherment", "client auth"})
 SERVING_USAGES = frozenset({"digital signature", "key encipherment", "server auth"})
-SUPERSEDED = "superseded"
-"""Stands for the first request of a token in whose place the boot was given another one."""
 
 
 class Decision(enum.Enum):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from netboot.cluster import BootstrapToken, ClusterApi, Clusters
 from netboot.errors import ClusterError, ClusterRefused, StoreError
 from netboot.join import JoinRequest, JoinWithheld
 from netboot.join import token as tokens
+from netboot.model.binding import Binding
 from netboot.model.boot import TokenRecord
-from netboot.store import TokenStore
+from netboot.store import BindingStore, TokenStore
 
 log = logging.getLogger("netboot.join")
 
@@ -23,11 +25,15 @@ FORGET_AFTER = 86400.0
 """Seconds past its expiry at which a token that could never be deleted is forgotten."""
 
 
+class MintStore(TokenStore, BindingStore, Protocol):
+    """The part of the store that remembers tokens."""
+
+
 class Mint:
     """Makes tokens, and deletes each of them for certain; `run` has to run beside it."""
 
     def __init__(
-        self, clusters: Clusters, store: TokenStore, *, random: tokens.Random, clock: Callable[[], float]
+        self, clusters: Clusters, store: MintStore, *, random: tokens.Random, clock: Callable[[], float]
     ) -> None:
         self._clusters = clusters
         self._store = store
@@ -61,6 +67,7 @@ class Mint:
                 tokens.hash_of(token),
                 now + min(request.cluster.join.token_ttl, tokens.LONGEST),
             )
+            await self._store.bind(_binding(request, record))
             await self._store.record_token(record)
             try:
                 await api.create_token(token)
@@ -123,3 +130,17 @@ class Mint:
 
 def _key(record: TokenRecord) -> tuple[str, str]:
     return record.cluster, record.token_id
+
+
+def _binding(request: JoinRequest, record: TokenRecord) -> Binding:
+    """R7: whose certificate this token may be used for."""
+    return Binding(
+        record.cluster,
+        record.token_id,
+        record.boot_id,
+        request.node,
+        request.mac,
+        record.expires,
+        request.address,
+        request.uuid,
+    )

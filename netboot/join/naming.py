@@ -10,6 +10,7 @@ from netboot.errors import ClusterRefused
 from netboot.join import JoinRequest, JoinWithheld, reasons
 from netboot.join.pins import pins_of
 from netboot.join.presence import Living, Presence, Undecided
+from netboot.store import BindingStore
 
 log = logging.getLogger("netboot.join")
 
@@ -20,15 +21,19 @@ Alarm = Callable[[JoinRequest, str], None]
 class Naming:
     """Lets one machine at a time live under a node's name."""
 
-    def __init__(self, presence: Presence, *, alarm: Alarm) -> None:
+    def __init__(self, presence: Presence, store: BindingStore, *, alarm: Alarm) -> None:
         self._presence = presence
+        self._store = store
         self._alarm = alarm
 
     async def free(self, api: ClusterApi, request: JoinRequest, now: float) -> NodeObject | None:
         """The Node object that stands under the name and is not Ready, None where there is none.
 
-        Raises JoinWithheld while another machine lives there, or may.
+        Raises JoinWithheld while another machine lives there, or may, or while the name is held (R7).
         """
+        for held in await self._store.holds():
+            if (held.cluster, held.node) == (request.cluster.name, request.node):
+                raise JoinWithheld(reasons.held(request, held), 15.0)
         node = await api.node(request.node)
         if node is None or node.ready != "True":
             return node

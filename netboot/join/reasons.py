@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from netboot.errors import ClusterRefused
 from netboot.join import JoinRequest
+from netboot.model.binding import Binding
 
 SPENT = "this boot was given as many credentials as one boot may have: restart the machine for a new boot"
 
 CHANGED = "the Node object of this name changed just now, looking again"
+
+
+def held(request: JoinRequest, binding: Binding) -> str:
+    """R7: a token that was made for this name was misused."""
+    return f"the name {request.node} is held: {binding.alarm}"
 
 
 def still_ready(request: JoinRequest, seconds: float) -> str:

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from netboot.cluster import BootstrapToken
+from netboot.cluster.approval import NODE_BOUND
 from netboot.join import JoinRequest
 
 NODE_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 """kubeadm's default group (`bind: cluster`): its tokens may ask for the certificate of any node name (R9)."""
 
-GROUPS = frozenset({NODE_GROUP})
+GROUPS = frozenset({NODE_BOUND, NODE_GROUP})
 """The groups that a token may be given; never one outside of system:bootstrappers: (R4)."""
 
 LONGEST = 3600.0
@@ -48,7 +49,7 @@ def draw(request: JoinRequest, *, random: Random, now: float) -> BootstrapToken:
             token_id="".join(random.choice(_ALPHABET) for _ in range(6)),
             secret="".join(random.choice(_ALPHABET) for _ in range(16)),
             expiration=expiration(now, request.cluster.join.token_ttl),
-            groups=(NODE_GROUP,),
+            groups=(NODE_BOUND if request.cluster.join.bind == "node" else NODE_GROUP,),
             description=f"netboot: node {request.node}, MAC {request.mac}, boot {request.boot_id}",
         )
     )

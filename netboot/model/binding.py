@@ -7,6 +7,9 @@ from ipaddress import IPv4Address
 
 from netboot.model.machine import Mac
 
+SUPERSEDED = "superseded"
+"""Stands for the first request of a token in whose place its boot was given another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:

@@ -110,7 +110,10 @@ class BindingStore(Protocol):
     """What each token was made for and used for (R7); and names that are held because one was misused."""
 
     async def bind(self, binding: Binding) -> None:
-        """Remember what a token is made for, durably, before it is created at the API."""
+        """Remember what a token is made for, durably, before it is created at the API.
+
+        Unused tokens of the same boot are superseded by it.
+        """
 
     async def binding_of(self, cluster: str, token_id: str) -> Binding | None:
         """What a token was made for; None for one that we did not make."""

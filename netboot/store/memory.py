@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from netboot.model.access import AuditEntry
-from netboot.model.binding import Binding
+from netboot.model.binding import SUPERSEDED, Binding
 from netboot.model.boot import Boot, Claim, TokenRecord
 from netboot.model.lease import Lease, Rest
 from netboot.model.machine import Mac
@@ -140,7 +140,10 @@ class MemoryStore:
         return self._audit[::-1][:limit]
 
     async def bind(self, binding: Binding) -> None:
-        """Remember what a token is made for."""
+        """Remember what a token is made for; its boot's others are superseded."""
+        for key, other in list(self._bindings.items()):
+            if other.boot_id == binding.boot_id and not other.request:
+                self._bindings[key] = replace(other, request=SUPERSEDED)
         self._bindings[binding.cluster, binding.token_id] = binding
 
     async def binding_of(self, cluster: str, token_id: str) -> Binding | None:

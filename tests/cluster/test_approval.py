@@ -14,7 +14,6 @@ from cryptography.x509.oid import NameOID
 from netboot.cluster import CLIENT_SIGNER, SERVING_SIGNER, CertificateRequest, NodeObject
 from netboot.cluster.approval import (
     NODE_BOUND,
-    SUPERSEDED,
     Decision,
     Verdict,
     client_verdict,
@@ -23,6 +22,7 @@ from netboot.cluster.approval import (
     serving_verdict,
     token_id_of,
 )
+from netboot.model.binding import SUPERSEDED
 from tests.cluster.requests import client, pem, serving
 from tests.store.values import binding
 

@@ -78,7 +78,7 @@ class Asking:
         self.presence = Presence(self.clients, clock=time.monotonic, quiet=QUIET, interval=0.1)
         self.mint = Mint(self.clients, self.store, random=random, clock=time.time)
         self.turns = Turns(self.store, patience=patience)
-        self.naming = Naming(self.presence, alarm=lambda request, text: self.alarms.append(text))
+        self.naming = Naming(self.presence, self.store, alarm=lambda request, text: self.alarms.append(text))
 
     def method(self, random: Any = secrets, patience: Any = PATIENCE, **options: Any) -> KubeadmJoin:
         """The join method `kubeadm`, new as after a restart."""
@@ -91,7 +91,9 @@ class Asking:
 
     def request(self, boot_id: str = "boot-1", node: str = "m1", **settings: Any) -> JoinRequest:
         """What one boot of m1 asks for."""
-        join = JoinSettings(method="kubeadm", kubeconfig=self.kube.kubeconfig(), bind="cluster", **settings)
+        join = JoinSettings(
+            method="kubeadm", kubeconfig=self.kube.kubeconfig(), **{"bind": "cluster", **settings}
+        )
         return JoinRequest(
             boot_id=boot_id,
             node=node,

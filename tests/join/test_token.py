@@ -73,6 +73,9 @@ def test_r3_a_token_with_a_wrong_field_is_never_created(wrong: dict[str, Any]) -
 def test_r4_the_group_is_of_the_list_and_the_description_names_node_mac_and_boot() -> None:
     """So that an operator who finds the token knows whose it is."""
     token = drawn()
+    assert token.groups == ("system:bootstrappers:netboot",)
+    bound = replace(REQUEST.cluster, join=JoinSettings(bind="cluster"))
+    token = tokens.draw(replace(REQUEST, cluster=bound), random=secrets, now=NOW)
     assert token.groups == ("system:bootstrappers:kubeadm:default-node-token",)
     assert token.description == "netboot: node m1, MAC 52:54:00:12:34:56, boot boot-1"
 

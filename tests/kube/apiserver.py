@@ -270,7 +270,7 @@ class ApiServer:
         if verb == "list":
             return 200, self.verbs.list(target, request.query)
         if verb == "delete":
-            return 200, self.verbs.delete(target, body or {})
+            return 200, self.verbs.delete(user, target, body or {})
         if verb == "create":
             return 201, self.verbs.create(user, target, body)
         if verb == "update":

@@ -39,8 +39,10 @@ class Verbs:
         items = [o for o in self.objects.list(target.kind.resource, target.namespace) if chosen(o)]
         return self.pages.page(target.kind, items, self.objects.version, query)
 
-    def delete(self, target: Target, options: Json) -> Json:
+    def delete(self, user: User, target: Target, options: Json) -> Json:
         """A DELETE: pods end in their own time, everything else is gone."""
+        if (before := self.objects.find(target.key)) is not None:
+            self.policies.check(user, "DELETE", target.kind, target.namespace, target.name, None, before)
         if target.kind.resource == "pods":
             return self.pods.delete(target.key, options)
         gone = self.objects.delete(target.key, options.get("preconditions"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from netboot.model.access import AuditEntry
+from netboot.model.binding import SUPERSEDED
 from netboot.model.lease import Rest
 from netboot.store import Store
 from netboot.store.memory import MemoryStore
@@ -201,6 +202,15 @@ async def test_a_token_has_one_first_request(store: Store) -> None:
     assert await store.binding_of("blue", "abcde1") == replace(binding(1), request="uid-1")
     assert await store.first_request("green", "abcde1", "uid-1") == ""
     assert await store.binding_of("blue", "abcde2") is None
+
+
+async def test_a_token_of_the_same_boot_takes_the_place_of_an_unused_one(store: Store) -> None:
+    """A machine that asked again is to use the new token alone; what was used stays so."""
+    for number in (1, 2, 3):
+        await store.bind(replace(binding(number), boot_id="b1"))
+        await store.first_request("blue", "abcde1", "uid-1")
+    found = [await store.first_request("blue", f"abcde{number}", "uid-9") for number in (1, 2, 3)]
+    assert found == ["uid-1", SUPERSEDED, "uid-9"]
 
 
 async def test_a_name_is_held_until_it_is_let_go(store: Store) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Any
 
-from netboot.model.binding import Binding
+from netboot.model.binding import SUPERSEDED, Binding
 from netboot.model.machine import Mac
 from netboot.store.sqlite.writer import Part
 
@@ -20,7 +20,10 @@ class Bindings(Part):
     """The bindings of the store; read from the file, where they are few."""
 
     async def bind(self, binding: Binding) -> None:
-        """Remember what a token is made for, durably; forget old ones. Raises StoreError."""
+        """Remember what a token is made for, durably; its boot's others are superseded, old ones forgotten.
+
+        Raises StoreError.
+        """
         address = None if binding.address is None else int(binding.address)
         row = (
             binding.cluster, binding.token_id, binding.boot_id, binding.node, str(binding.mac),
@@ -28,6 +31,8 @@ class Bindings(Part):
         )  # fmt: skip
         old = binding.expires - 3600.0 - REMEMBERED
         await self._writer.execute("DELETE FROM bindings WHERE expires < ? AND alarm = ''", (old,))
+        others = "UPDATE bindings SET request = ? WHERE boot_id = ? AND request = ''"
+        await self._writer.execute(others, (SUPERSEDED, binding.boot_id))
         await self._writer.execute("INSERT OR REPLACE INTO bindings VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
     async def binding_of(self, cluster: str, token_id: str) -> Binding | None:
