@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import fields, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -29,8 +29,9 @@ from netboot.boot.firmware import YOURS
 from netboot.boot.storm import Storm
 from netboot.catalog import Catalog
 from netboot.clusters import Clusterwork
-from netboot.config import Config, Limit, StormLimits
+from netboot.config import Config, Limit, StormLimits, here
 from netboot.config.child import load_in_child
+from netboot.config.stamps import stamps_of
 from netboot.dhcp.conflict import Prober
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
@@ -74,7 +75,7 @@ def serve(paths: Sequence[Path | str]) -> int:
     inventory.index()
     https = {} if config.server.boot_https is None else HTTPS
     bound = startup.prepare(config, inventory, {**HELPERS, **https})
-    for warning in (*config.warnings, *bound.warnings):
+    for warning in (*config.warnings, *here.warnings(config), *bound.warnings):
         log.warning("%s", warning)
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
@@ -119,8 +120,8 @@ class App:
         self._group: asyncio.TaskGroup | None = None
         server = config.server
         self._store = store
-        admin = api.ensure_admin_token(server.data_dir / "admin.token")
         self._journal = Journal(time.time)
+        self._access = api.Access(config.api, server.data_dir, self._journal)
         self._boots = Boots(
             self._store, self._journal, time.time, lambda: boot_id(time.time(), secrets.token_bytes(4))
         )
@@ -178,7 +179,8 @@ class App:
                 processes=self._supervisor.processes,
                 clock=time.time,
                 ready=self._ready,
-                tokens=lambda: (admin,),
+                audit=self._store,
+                tokens=self._access.tokens,
                 listen=config.api.host,
                 names=config.api.names,
                 cluster_problem=self._clusters.problem,
@@ -243,7 +245,7 @@ class App:
             self._group = group
             helpers = group.create_task(self._supervisor.run())
             await self._boot_http.start(self._bound.http)
-            await web.SockSite(runner, self._bound.api).start()
+            await web.SockSite(runner, self._bound.api, ssl_context=self._access.context).start()
             running = [
                 group.create_task(work)
                 for work in (
@@ -307,6 +309,7 @@ class App:
                 pass
             if certified != (certified := self._certificate_stamps()):
                 self._renew_certificate()
+            await self._access.look()
             stamps = stamps_of(self._config.files)
             if self._reload_now.is_set() or stamps != seen:
                 self._reload_now.clear()
@@ -369,10 +372,29 @@ class App:
 def needs_restart(old: Config, new: Config) -> list[str]:
     """What a reload cannot change."""
     changed = [
-        f.name for f in fields(old.server) if getattr(old.server, f.name) != getattr(new.server, f.name)
+        f.name
+        for f in fields(old.server)
+        if f.name != "interfaces" and getattr(old.server, f.name) != getattr(new.server, f.name)
     ]
     changed += ["api"] if old.api != new.api else []
-    return [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
+    told = [f"server.{name} has changed: restart netboot to put that into force" for name in changed]
+    return [*_interfaces_changed(old, new), *told]
+
+
+def _interfaces_changed(old: Config, new: Config) -> list[str]:
+    """Interfaces are opened at start, while we are root: what comes and goes meanwhile, and what to do."""
+    before, after = old.server.interfaces, new.server.interfaces
+    networks = new.inventory.networks.values()
+    told = []
+    for name in (name for name in after if name not in before):
+        mute = [n.name for n in networks if n.interface == name]
+        what = f"interface {name} is new: no DHCP, TFTP or HTTP is answered on it"
+        where = f" (network {', '.join(mute)})" if mute else ""
+        told.append(f"{what}{where} until you restart netboot (systemctl restart netboot)")
+    for name in (name for name in before if name not in after):
+        what = f"interface {name} is no longer named, but stays open"
+        told.append(f"{what} until you restart netboot (systemctl restart netboot)")
+    return told
 
 
 def storm_of(limits: StormLimits) -> Storm | None:
@@ -385,19 +407,6 @@ def storm_of(limits: StormLimits) -> Storm | None:
 def whole(limit: Limit) -> int:
     """A limit as helpers take it: `unlimited` is more than ever comes."""
     return int(min(limit, 1_000_000))
-
-
-def stamps_of(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
-    """What changes when a file is written or replaced; zeros for one that is missing."""
-    return tuple(_stamp(path) for path in files)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        facts = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
 def _neighbour(network: Network, address: IPv4Address) -> Mac | None:

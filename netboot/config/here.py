@@ -17,9 +17,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from netboot import net
-from netboot.config.model import Config, Server
+from netboot.config import tokens_file
+from netboot.config.holder import Daemon
+from netboot.config.model import Api, Config, Server
+from netboot.config.tls import Certificate
 from netboot.dhcp.proxy import BOOT_SERVER_PORT
-from netboot.errors import StartError
+from netboot.errors import ConfigError, StartError
 from netboot.model.image import split_reference
 from netboot.model.inventory import Network
 
@@ -27,6 +30,9 @@ DEFAULT_USER = "netboot"
 DEFAULT_HELPER = "netboot-files"
 HELPER_UID = 65533
 """Who the helpers are where no account was named and `netboot-files` does not exist."""
+
+
+_DHCP = 67
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +118,20 @@ def exists(path: Path) -> bool:
     return True
 
 
-def problems(config: Config) -> list[str]:
-    """What keeps this host from serving this configuration, each with what to do."""
+def problems(config: Config, running: Daemon | None = None) -> list[str]:
+    """What keeps this host from serving this configuration, each with what to do.
+
+    `running`: the daemon that serves it already; the ports that it has are not taken.
+    """
     found = [
         *_interfaces(config),
         *_accounts(config.server),
         *_folders(config),
         *_readable(config),
         *_https(config),
+        *_api(config),
     ]
-    return [*found, *_ports(config)]
+    return [*found, *_ports(config, running)]
 
 
 def _own(interface: str) -> tuple[IPv4Address, ...]:
@@ -190,6 +200,47 @@ def _https(config: Config) -> Iterator[str]:
         yield f"server.boot_https: {error}"
 
 
+def _api(config: Config) -> Iterator[str]:
+    """What the API cannot start without: its certificate, the tokens that the file promises."""
+    api = config.api
+    if api.tls is not None:
+        try:
+            api.tls.context()
+        except StartError as error:
+            yield f"server.api.tls: {error}"
+    if api.tokens_file is not None:
+        try:
+            tokens_file.read(api.tokens_file)
+        except ConfigError as error:
+            yield from (f"server.api.tokens_file: {problem}" for problem in error.problems)
+
+
+def warnings(config: Config) -> list[str]:
+    """What stops nothing, but operators would meet it."""
+    api = config.api
+    found = [f"server.api.tokens_file: {doubt}" for doubt in _doubts(api.tokens_file)]
+    if api.tls is not None:
+        try:
+            found += [f"server.api.tls.certificate: {doubt}" for doubt in _certificate(api, api.tls)]
+        except StartError:
+            pass  # told as a problem
+    return found
+
+
+def _doubts(tokens: Path | None) -> Iterator[str]:
+    return tokens_file.doubts(tokens) if tokens is not None else iter(())
+
+
+def _certificate(api: Api, tls: Certificate) -> Iterator[str]:
+    """Why clients would refuse the API's certificate. Raises StartError."""
+    if ended := tls.ended(time.time()):
+        yield f"{tls.certificate} expired at {ended}; renew it"
+    wanted = {api.host, *api.names} - {"0.0.0.0", "::"}
+    if not wanted & tls.names():
+        which = ", ".join(sorted(wanted)) or "any name in server.api.names"
+        yield f"{tls.certificate} does not name {which}; clients will refuse it, or need another name"
+
+
 def _folders(config: Config) -> Iterator[str]:
     server = config.server
     if not server.images_dir.is_dir():
@@ -237,28 +288,31 @@ def _may(path: Path, account: Account, bit: int) -> bool:
     return bool(mode & bit)
 
 
-def _ports(config: Config) -> Iterator[str]:
+def _ports(config: Config, running: Daemon | None) -> Iterator[str]:
     """Ports that somebody else has: each is bound and let go at once."""
     server = config.server
+    proxies = any(network.proxy for network in config.inventory.networks.values())
     for name in server.interfaces:
         addresses = _own(name)
         if not addresses:
             continue
-        try:
-            net.open_endpoint(name).close()
-            if any(network.proxy for network in config.inventory.networks.values()):
-                net.open_endpoint(name, BOOT_SERVER_PORT).close()
-        except StartError as error:
-            yield str(error)
+        for port in (_DHCP, *((BOOT_SERVER_PORT,) if proxies else ())):
+            try:
+                net.open_endpoint(name, port).close()
+            except StartError as error:
+                if not (running and running.has(socket.SOCK_DGRAM, "0.0.0.0", port)):
+                    yield str(error)
         for address in addresses:
-            yield from _taken(socket.SOCK_DGRAM, str(address), 69)
-            yield from _taken(socket.SOCK_STREAM, str(address), server.boot_port)
+            yield from _taken(socket.SOCK_DGRAM, str(address), 69, running)
+            yield from _taken(socket.SOCK_STREAM, str(address), server.boot_port, running)
             if server.boot_https is not None:
-                yield from _taken(socket.SOCK_STREAM, str(address), server.boot_https.port)
-    yield from _taken(socket.SOCK_STREAM, config.api.host, config.api.port)
+                yield from _taken(socket.SOCK_STREAM, str(address), server.boot_https.port, running)
+    yield from _taken(socket.SOCK_STREAM, config.api.host, config.api.port, running)
 
 
-def _taken(kind: socket.SocketKind, host: str, port: int) -> Iterator[str]:
+def _taken(kind: socket.SocketKind, host: str, port: int, running: Daemon | None) -> Iterator[str]:
+    if running is not None and running.has(kind, host, port):
+        return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     word = "TCP" if kind == socket.SOCK_STREAM else "UDP"
     with socket.socket(family, kind) as probe:

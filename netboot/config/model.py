@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
-from netboot.config.tls import BootHttps
+from netboot.config.tls import BootHttps, Certificate
 from netboot.model.inventory import INFINITE, Inventory
 from netboot.model.manners import Rate
 
@@ -50,6 +50,8 @@ class Api:
     port: int = 8443
     names: tuple[str, ...] = ()
     """Further Host names that are ours, in lower case."""
+    tls: Certificate | None = None
+    tokens_file: Path | None = None
 
     @property
     def loopback(self) -> bool:

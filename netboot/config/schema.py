@@ -96,13 +96,8 @@ class Api(Entry):
 
     listen: Annotated[tuple[str, int], _P(values.listen)] = ("127.0.0.1", 8443)
     names: tuple[Domain, ...] = ()
-    tls: Annotated[
-        Tls | None,
-        NotYet(
-            what="HTTPS on the API's listener is not there yet", remedy="leave it out and listen on 127.0.0.1"
-        ),
-    ] = None
-    tokens_file: Annotated[File | None, Later()] = None
+    tls: Tls | None = None
+    tokens_file: File | None = None
 
 
 class Server(Entry):

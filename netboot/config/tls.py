@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import os
 import ssl
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from cryptography import x509
@@ -16,31 +16,62 @@ from netboot.errors import StartError
 
 
 @dataclass(frozen=True, slots=True)
-class BootHttps:
-    """HTTPS for nodes: the files of a certificate, and the CA that nodes trust."""
+class Certificate:
+    """The files of a certificate chain and of its key, both PEM."""
 
-    port: int
     certificate: Path
     key: Path
-    ca: Path | None = None
 
     def pem(self) -> bytes:
         """Certificate chain and key as one text. Raises StartError where they cannot be used."""
         chain, key = _read(self.certificate), _read(self.key)
         pem = chain.rstrip() + b"\n" + key
-        with tempfile.TemporaryFile() as file:  # the library takes names only
-            file.write(pem)
-            file.flush()
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                    f"/proc/self/fd/{file.fileno()}", password=""
-                )
-            except (OSError, ValueError) as error:
-                raise StartError(
-                    f"certificate {self.certificate} and key {self.key} cannot be used: {_reason(error)}",
-                    "Write both as PEM, the certificate's chain after it, the key without a passphrase",
-                ) from None
+        try:
+            load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pem)
+        except (OSError, ValueError) as error:
+            raise StartError(
+                f"certificate {self.certificate} and key {self.key} cannot be used: {_reason(error)}",
+                "Write both as PEM, the certificate's chain after it, the key without a passphrase",
+            ) from None
         return pem
+
+    def context(self) -> ssl.SSLContext:
+        """What a listener serves it with: TLS 1.2 and newer. Raises StartError."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        load(context, self.pem())
+        return context
+
+    def leaf(self) -> x509.Certificate:
+        """The certificate itself. Raises StartError."""
+        try:
+            return x509.load_pem_x509_certificates(_read(self.certificate))[0]
+        except (ValueError, IndexError) as error:
+            raise StartError(
+                f"{self.certificate} is no PEM certificate ({error})", "Write it as PEM"
+            ) from None
+
+    def names(self) -> frozenset[str]:
+        """The host names and addresses that it is good for, names in lower case. Raises StartError."""
+        try:
+            said = self.leaf().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return frozenset()
+        hosts = said.get_values_for_type(x509.DNSName)
+        return frozenset([name.lower() for name in hosts] + [str(a) for a in _ips(said)])
+
+    def ended(self, now: float) -> str | None:
+        """Since when it is not good any more; None while it is. Raises StartError."""
+        end = self.leaf().not_valid_after_utc
+        return str(end) if end < datetime.datetime.fromtimestamp(now, datetime.UTC) else None
+
+
+@dataclass(frozen=True, slots=True)
+class BootHttps(Certificate):
+    """HTTPS for nodes: the files of a certificate, and the CA that nodes trust."""
+
+    port: int = 443
+    ca: Path | None = None
 
     def authority(self) -> str:
         """The CA's certificate as PEM, empty where none is named. Raises StartError."""
@@ -56,28 +87,31 @@ class BootHttps:
     def doubts(self, addresses: Iterable[IPv4Address], now: float) -> Iterator[str]:
         """Why nodes would refuse the certificate: an address that it does not name, its time."""
         try:
-            leaf = x509.load_pem_x509_certificates(_read(self.certificate))[0]
-        except (StartError, ValueError, IndexError) as error:
-            yield f"server.boot_https.certificate: {self.certificate} is no PEM certificate ({error})"
+            named, ended = self.names(), self.ended(now)
+        except StartError as error:
+            yield f"server.boot_https.certificate: {error}"
             return
-        named = set(_addresses(leaf))
-        for address in sorted(set(addresses) - named):
+        for address in sorted(a for a in set(addresses) if str(a) not in named):
             yield (
                 f"server.boot_https.certificate: {self.certificate} does not name {address}, where nodes"
                 " reach us; make one with that address as a subjectAltName (IP)"
             )
-        then = datetime.datetime.fromtimestamp(now, datetime.UTC)
-        if leaf.not_valid_after_utc < then:
-            ended = leaf.not_valid_after_utc
+        if ended:
             yield f"server.boot_https.certificate: {self.certificate} expired at {ended}; renew it"
 
 
-def _addresses(leaf: x509.Certificate) -> list[IPv4Address]:
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return [a for a in names.get_values_for_type(x509.IPAddress) if isinstance(a, IPv4Address)]
+def load(context: ssl.SSLContext, pem: bytes) -> None:
+    """Have a context use this chain and key from its next connection on. Raises OSError and ValueError."""
+    handle = os.memfd_create("netboot-tls", os.MFD_CLOEXEC)  # the library takes names only
+    with os.fdopen(handle, "wb") as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")
+
+
+def _ips(said: x509.SubjectAlternativeName) -> list[IPv4Address | IPv6Address]:
+    found = said.get_values_for_type(x509.IPAddress)
+    return [address for address in found if isinstance(address, IPv4Address | IPv6Address)]
 
 
 def _read(path: Path) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from netboot.config import schema
 from netboot.config.model import Api, BootLimits, Server, StormLimits, TftpLimits
-from netboot.config.tls import BootHttps
+from netboot.config.tls import BootHttps, Certificate
 from netboot.model.inventory import (
     BootOverride,
     Cluster,
@@ -48,13 +48,15 @@ def server(root: schema.Root) -> Server:
 
 
 def _boot_https(said: schema.BootHttps | None) -> BootHttps | None:
-    return BootHttps(said.port, said.certificate, said.key, said.ca) if said else None
+    return BootHttps(said.certificate, said.key, said.port, said.ca) if said else None
 
 
 def api(root: schema.Root) -> Api:
     """The operators' listener."""
-    host, port = root.server.api.listen
-    return Api(host, port, tuple(name.lower() for name in root.server.api.names))
+    said = root.server.api
+    host, port = said.listen
+    tls = Certificate(said.tls.certificate, said.tls.key) if said.tls else None
+    return Api(host, port, tuple(name.lower() for name in said.names), tls, said.tokens_file)
 
 
 def inventory(root: schema.Root, nodes: Iterable[Node]) -> Inventory:

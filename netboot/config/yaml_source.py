@@ -68,26 +68,31 @@ def read(raw: bytes, file: str) -> tuple[Map, list[Problem]]:
     if len(raw) > MAX_BYTES:
         size = f"the file is larger than {MAX_BYTES >> 20} MiB"
         return empty, [Problem(Place(file, 0), "", size, "write farms of thousands into a nodes_file")]
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        return empty, [Problem(Place(file, line), "", "the text is not UTF-8", "save the file as UTF-8")]
-    composer = _Composer(text, file)
-    try:
-        top = composer.document()
-    except yaml.YAMLError as error:
-        return empty, [*composer.problems, _syntax(error, text, file)]
-    except _GiveUp as stop:
-        return empty, [*composer.problems, stop.problem]
+    top, problems = document(raw, file)
     if top is None:
-        return empty, composer.problems
+        return empty, problems
     if not isinstance(top, Map):
         wrong = Problem(
             Place(file, 1), "", "the file is not a mapping", "start it with keys such as `networks:`"
         )
-        return empty, [*composer.problems, wrong]
-    return top, composer.problems
+        return empty, [*problems, wrong]
+    return top, problems
+
+
+def document(raw: bytes, file: str) -> tuple[object, list[Problem]]:
+    """What a file holds, None for nothing, and what is wrong with it as YAML."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return None, [Problem(Place(file, line), "", "the text is not UTF-8", "save the file as UTF-8")]
+    composer = _Composer(text, file)
+    try:
+        return composer.document(), composer.problems
+    except yaml.YAMLError as error:
+        return None, [*composer.problems, _syntax(error, text, file)]
+    except _GiveUp as stop:
+        return None, [*composer.problems, stop.problem]
 
 
 class _GiveUp(Exception):

@@ -11,6 +11,7 @@ import pytest
 
 from netboot import net
 from netboot.config import Config, Server, here, load
+from netboot.config.holder import Daemon
 from netboot.errors import StartError
 
 
@@ -165,10 +166,35 @@ def test_a_taken_port_is_told_with_the_command_that_shows_who_has_it(config: Con
     assert any(f"ss -tlnp sport = :{port}" in p for p in found)
 
 
+def test_ports_of_the_daemon_that_serves_already_are_not_taken(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DHCP's, TFTP's and both of HTTP; what a stranger has is told all the same."""
+
+    def refuse(name: str, port: int) -> net.Endpoint:
+        raise StartError(f"UDP port {port} on interface {name} cannot be opened", "Stop dnsmasq.")
+
+    monkeypatch.setattr(net, "open_endpoint", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as others:
+        port, taken = ours.getsockname()[1], others.getsockname()[1]
+        found = replace(
+            config,
+            api=replace(config.api, port=taken),
+            server=replace(config.server, boot_port=port),
+        )
+        mine = f"socket:[{os.fstat(ours.fileno()).st_ino}]"
+        told = here.problems(found, Daemon(1, frozenset({mine})))
+        assert any(f"TCP port {taken} on" in line for line in told)
+        assert not any(f"TCP port {port} on" in line for line in told)
+        assert "UDP port 67 on interface lo cannot be opened. Stop dnsmasq." in told
+        monkeypatch.setattr(Daemon, "has", lambda *_: True)
+        assert not any(" port " in line for line in here.problems(found, Daemon(1, frozenset())))
+
+
 def test_what_dhcp_says_of_its_port_is_passed_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another DHCP server on the interface is found before `serve` is started."""
 
-    def refuse(name: str) -> net.Endpoint:
+    def refuse(name: str, port: int) -> net.Endpoint:
         raise StartError(f"UDP port 67 on interface {name} cannot be opened", "Stop dnsmasq.")
 
     monkeypatch.setattr(net, "open_endpoint", refuse)

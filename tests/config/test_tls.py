@@ -18,7 +18,7 @@ ADDRESS = IPv4Address("10.28.0.2")
 
 def https(folder: Path, *addresses: str, days: float = 1) -> BootHttps:
     files = authority().write(folder, *(addresses or (str(ADDRESS),)), days=days)
-    return BootHttps(443, files["certificate"], files["key"], files["ca"])
+    return BootHttps(files["certificate"], files["key"], 443, files["ca"])
 
 
 def test_chain_and_key_are_one_text(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_chain_and_key_are_one_text(tmp_path: Path) -> None:
 def test_without_a_ca_nodes_are_told_none(tmp_path: Path) -> None:
     """Then they stay with HTTP."""
     found = https(tmp_path)
-    assert BootHttps(443, found.certificate, found.key).authority() == ""
+    assert BootHttps(found.certificate, found.key).authority() == ""
 
 
 @pytest.mark.parametrize("flaw", ["missing", "no PEM", "another key", "passphrase"])

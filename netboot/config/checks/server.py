@@ -10,8 +10,11 @@ from netboot.config.problems import Problem
 
 def api(facts: Facts) -> Iterator[Problem]:
     """An API beyond the loopback needs tls."""
-    host, _ = facts.root.server.api.listen
-    if host != "::1" and not host.startswith("127."):
-        what = f"{host} is not the loopback, where the API must have tls, which is not there yet"
-        remedy = "listen on 127.0.0.1, and reach it from elsewhere through ssh -L"
+    said = facts.root.server.api
+    host, _ = said.listen
+    server = facts.source.tree.get("server")
+    wrote = isinstance(server, dict) and isinstance(server.get("api"), dict) and server["api"].get("tls")
+    if host != "::1" and not host.startswith("127.") and not said.tls and not wrote:
+        what = f"{host} is not the loopback, where the API must have tls"
+        remedy = "write tls: {certificate: ..., key: ...}, or listen on 127.0.0.1 and come through ssh -L"
         yield facts.problem(("server", "api", "listen"), what, remedy)

@@ -1,10 +1,16 @@
-"""Who the API answers: a Host name of ours, a token we know. Errors as JSON with reason and remedy."""
+"""Who the API answers: a Host name of ours, a token we know, a role that is enough; refusals are audited.
+
+Errors are JSON with reason and remedy. A token comes as a Bearer and nowhere else: there is no cookie that a
+browser would send along for another site.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
+import math
 import os
 import secrets
 import stat
@@ -17,13 +23,20 @@ from aiohttp.typedefs import Middleware
 
 from netboot.errors import NetbootError, Refused, StartError, StoreError
 from netboot.events import Journal
+from netboot.model.access import ADMIN_TOKEN, ApiToken
+from netboot.model.manners import Rate
+from netboot.web.api.audit import Auditor
+from netboot.web.api.roles import READS, needed
+from netboot.web.api.tries import Tries
 
 log = logging.getLogger("netboot")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CALLER = web.RequestKey("caller", ApiToken)
+"""Under what a request carries the token that it came with."""
+WRONG_TOKENS = Rate(20, 60.0)
+"""Wrong tokens of one address that are looked at."""
 
-OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/favicon.svg", "/healthz", "/readyz"})
-"""Answered without a token: the page's own files and two health words, none of which holds a fact."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -63,7 +76,7 @@ def ensure_admin_token(path: Path) -> str:
 
 def token_sha256(token: str) -> str:
     """What we keep of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read_token(path: Path) -> str:
@@ -97,9 +110,16 @@ def own_names(listen: str, names: Iterable[str]) -> frozenset[str]:
 
 
 def guards(
-    journal: Journal, own: frozenset[str], tokens: Callable[[], Iterable[str]]
+    journal: Journal,
+    own: frozenset[str],
+    tokens: Callable[[], Iterable[ApiToken]],
+    auditor: Auditor,
+    clock: Callable[[], float],
+    open_paths: frozenset[str],
 ) -> tuple[Middleware, ...]:
-    """The middlewares, outermost first. `tokens` are the SHA-256 (hex) of those that are let in."""
+    """The middlewares, outermost first. `tokens` are those that are let in."""
+    tries = Tries(WRONG_TOKENS)
+    changes: set[asyncio.Task[web.StreamResponse]] = set()
 
     @web.middleware
     async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -122,27 +142,79 @@ def guards(
         name = host_name(request.headers.get("Host", ""))
         if name not in own and name != local_address(request):
             journal.refused("api_foreign_host", f"Host {name!r} is not ours", source=request.remote or "?")
+            await auditor.refused(request, None, 421)
             reason = "this Host name is not ours"
             return problem(421, reason, "Use the listen address, or declare the name in server.api.names")
         return await handler(request)
 
     @web.middleware
     async def token(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in OPEN_PATHS or known_token(request.headers.get("Authorization", ""), tokens()):
+        if request.path in open_paths:
             return await handler(request)
-        journal.refused("api_unauthorized", "no token, or an unknown one", source=request.remote or "?")
-        remedy = "Send `Authorization: Bearer TOKEN`; the administrator's token is data_dir/admin.token"
-        return problem(401, "no token, or an unknown one", remedy, {"WWW-Authenticate": "Bearer"})
+        source, now = request.remote or "?", clock()
+        said = bearer(request.headers.get("Authorization", ""))
+        caller = known(said, tokens())
+        wait = tries.wait(source, now)
+        if wait and not (caller and caller.name == ADMIN_TOKEN):  # that one is too long to be guessed
+            journal.refused("api_too_many_tries", "wrong tokens, one after the other", source=source)
+            await auditor.refused(request, None, 429)
+            remedy = "Wait as long as Retry-After says; the token in data_dir/admin.token is always looked at"
+            again = {"Retry-After": str(math.ceil(wait))}
+            return problem(429, "too many wrong tokens came from this address", remedy, again)
+        if caller is None:
+            if said:
+                tries.failed(source, now)
+            journal.refused("api_unauthorized", "no token, or an unknown one", source=source)
+            await auditor.refused(request, None, 401)
+            remedy = "Send `Authorization: Bearer TOKEN`; the administrator's token is data_dir/admin.token"
+            return problem(401, "no token, or an unknown one", remedy, {"WWW-Authenticate": "Bearer"})
+        request[CALLER] = caller
+        return await handler(request)
 
-    return errors, host, token
+    @web.middleware
+    async def role(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        if resource is None or request.path in open_paths:
+            return await handler(request)  # there is no such thing, or it is for everybody
+        caller = request[CALLER]
+        need = needed(request.method, resource.canonical)
+        if caller.role.may(need):
+            return await handler(request)
+        journal.refused("api_forbidden", f"{caller.name} lacks the role {need.word}", source=caller.name)
+        await auditor.refused(request, caller, 403)
+        reason = f"this takes the role {need.word}, and {caller.name} is {caller.role.word}"
+        return problem(403, reason, f"Use a token whose role is {need.word} (server.api.tokens_file)")
+
+    @web.middleware
+    async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method in READS or request.match_info.route.resource is None:
+            return await handler(request)
+        change = asyncio.get_running_loop().create_task(_audited(auditor, request, handler))
+        changes.add(change)  # the set keeps what the loop would not
+        change.add_done_callback(changes.discard)
+        return await asyncio.shield(change)  # whoever asked may go away: what was begun is done, and told
+
+    return errors, host, token, role, audit, errors
 
 
-def known_token(header: str, known: Iterable[str]) -> bool:
-    """Whether an Authorization header carries a token that we know; takes the same time for each."""
-    scheme, _, token = header.partition(" ")
-    digest = token_sha256(token.strip())
-    matches = [hmac.compare_digest(digest, one) for one in known]
-    return scheme.lower() == "bearer" and any(matches)
+async def _audited(auditor: Auditor, request: web.Request, handler: Handler) -> web.StreamResponse:
+    entry = await auditor.begin(request, request[CALLER])
+    answer = await handler(request)
+    await auditor.end(entry, answer)
+    return answer
+
+
+def bearer(header: str) -> str:
+    """The token of an Authorization header; empty where there is none."""
+    scheme, _, said = header.partition(" ")
+    return said.strip() if scheme.lower() == "bearer" else ""
+
+
+def known(said: str, tokens: Iterable[ApiToken]) -> ApiToken | None:
+    """The token that this text is, None for any other text; takes the same time for each."""
+    digest = token_sha256(said)
+    found = [token for token in tokens if hmac.compare_digest(digest, token.sha256)]
+    return found[0] if said and found else None
 
 
 def local_address(request: web.Request) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from netboot.web.api.guard import Handler
+from netboot.web.api.roles import needed
 from netboot.web.api.shapes import SCHEMAS, Json, listing
 
 _PARAMETERS: dict[str, Json] = {
@@ -34,7 +35,6 @@ class Route:
     many: bool = False
     query: tuple[str, ...] = ()
     media: str = "application/json"
-    token: bool = True
     method: str = "GET"
 
     def answer(self) -> Json:
@@ -44,13 +44,13 @@ class Route:
         return listing(self.noun) if self.many else {"$ref": f"#/components/schemas/{self.noun}"}
 
 
-def document(routes: Sequence[Route], version: str) -> Json:
-    """The whole description."""
+def document(routes: Sequence[Route], version: str, open_paths: Set[str]) -> Json:
+    """The whole description; `open_paths` take no token, each other operation names the role it takes."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "netboot", "version": version, "description": "Times are seconds since the epoch."},
         "security": [{"token": []}],
-        "paths": _paths(routes),
+        "paths": _paths(routes, open_paths),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": dict(SCHEMAS),
@@ -58,14 +58,14 @@ def document(routes: Sequence[Route], version: str) -> Json:
     }
 
 
-def _paths(routes: Sequence[Route]) -> Json:
+def _paths(routes: Sequence[Route], open_paths: Set[str]) -> Json:
     paths: Json = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, route.path in open_paths)
     return paths
 
 
-def _operation(route: Route) -> Json:
+def _operation(route: Route, is_open: bool) -> Json:
     in_path = re.findall(r"{(\w+)}", route.path)
     parameters = [
         {"name": name, "in": place, "required": place == "path", "schema": _PARAMETERS[name]}
@@ -79,6 +79,5 @@ def _operation(route: Route) -> Json:
     }
     found = {"description": route.summary, "content": {route.media: {"schema": route.answer()}}}
     operation: Json = {"summary": route.summary, "parameters": parameters}
-    if not route.token:
-        operation["security"] = []
+    operation["security"] = [] if is_open else [{"token": [needed(route.method, route.path).word]}]
     return {**operation, "responses": {"200": found, "default": problem}}

@@ -12,6 +12,7 @@ from typing import Any
 
 from netboot.errors import ImageError
 from netboot.events import Event
+from netboot.model.access import ROLE_WORDS, ApiToken, AuditEntry
 from netboot.model.boot import STEPS, Boot
 from netboot.model.image import Generation
 from netboot.model.inventory import Assignment, Cluster, Network, Pool
@@ -306,6 +307,46 @@ def event(value: Event) -> Json:
     }
 
 
+AUDIT = shape(
+    id=INTEGER,
+    at=NUMBER,
+    name=optional(TEXT),
+    role=optional(TEXT),
+    source=TEXT,
+    method=TEXT,
+    path=TEXT,
+    request={"type": "object", "additionalProperties": TEXT},
+    refused=FLAG,
+    status=optional(INTEGER),
+    operation=optional(TEXT),
+)
+
+
+def audit(value: AuditEntry) -> Json:
+    """One change or refused try; `status` is null where no answer left."""
+    return {
+        "id": value.id,
+        "at": value.at,
+        "name": value.name,
+        "role": value.role,
+        "source": value.source,
+        "method": value.method,
+        "path": value.path,
+        "request": dict(value.request),
+        "refused": value.refused,
+        "status": value.status,
+        "operation": value.operation,
+    }
+
+
+SELF = shape(name=TEXT, role={"type": "string", "enum": list(ROLE_WORDS)})
+
+
+def caller(value: ApiToken) -> Json:
+    """Whose token it is."""
+    return {"name": value.name, "role": value.role.word}
+
+
 PROBLEM = shape(status=INTEGER, reason=TEXT, remedy=TEXT)
 
 SCHEMAS: Mapping[str, Json] = {
@@ -316,6 +357,8 @@ SCHEMAS: Mapping[str, Json] = {
     "Cluster": CLUSTER,
     "Image": IMAGE,
     "Event": EVENT,
+    "Audit": AUDIT,
+    "Self": SELF,
     "Problem": PROBLEM,
 }
 

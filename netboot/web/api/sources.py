@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from netboot.catalog import Catalog
 from netboot.events import Boots, Journal
+from netboot.model.access import ApiToken
 from netboot.model.inventory import Inventory, Network
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.proc import ProcessInfo
-from netboot.store import LeaseStore
+from netboot.store import AuditStore, LeaseStore
 
 
 class Addresses(Protocol):
@@ -45,8 +46,9 @@ class Sources:
     addresses: Addresses
     catalog: Catalog
     inventory: Callable[[], Inventory]
-    tokens: Callable[[], Iterable[str]]
-    """SHA-256 (hex) of the tokens that are let in."""
+    audit: AuditStore
+    tokens: Callable[[], Sequence[ApiToken]]
+    """The tokens that are let in."""
     listen: str
     """The address that the listener is bound to."""
     clock: Callable[[], float]

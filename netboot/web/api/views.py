@@ -19,7 +19,9 @@ from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.web.api import answers, guard, metrics, openapi, shapes
 from netboot.web.api.addresses import AddressViews
+from netboot.web.api.audit import Auditor
 from netboot.web.api.openapi import Route
+from netboot.web.api.roles import OPEN_PATHS
 from netboot.web.api.sources import Sources
 
 STREAMS = 32
@@ -43,7 +45,9 @@ _FILES = {name: (_FOLDER / name).read_text("utf-8") for name, _ in _PAGE.values(
 def application(sources: Sources) -> web.Application:
     """The API as an aiohttp application; several may live in one process."""
     own = guard.own_names(sources.listen, sources.names)
-    middlewares = guard.guards(sources.journal, own, sources.tokens)
+    auditor = Auditor(sources.audit, sources.journal, sources.clock)
+    open_paths = OPEN_PATHS | _PAGE.keys()
+    middlewares = guard.guards(sources.journal, own, sources.tokens, auditor, sources.clock, open_paths)
     app = web.Application(middlewares=middlewares, client_max_size=4096)
     app.on_response_prepare.append(guard.finish)
     views = Views(sources)
@@ -87,12 +91,14 @@ class Views:
                 query=("mac", *few),
                 media="text/event-stream",
             ),
+            Route(f"{v1}/audit", self.audit, "changes and refused tries, newest first", "Audit", True, few),
+            Route(f"{v1}/self", self.self, "whose token this is, and its role", "Self"),
             Route("/api/openapi.json", self.description, "this description"),
             Route("/metrics", self.metrics, "Prometheus metrics", media="text/plain"),
-            Route("/healthz", self.healthz, "the event loop turns", media="text/plain", token=False),
-            Route("/readyz", self.readyz, "machines are answered", media="text/plain", token=False),
+            Route("/healthz", self.healthz, "the event loop turns", media="text/plain"),
+            Route("/readyz", self.readyz, "machines are answered", media="text/plain"),
             *(
-                Route(path, _file(name, media), "the status page", media=media, token=False)
+                Route(path, _file(name, media), "the status page", media=media)
                 for path, (name, media) in _PAGE.items()
             ),
         )
@@ -144,9 +150,18 @@ class Views:
         """One image."""
         return answers.named(await asyncio.to_thread(self._images), request, "image")
 
+    async def audit(self, request: web.Request) -> web.Response:
+        """Changes and refused tries."""
+        found = await self._from.audit.audit(limit=answers.limit(request, 100))
+        return answers.items([shapes.audit(entry) for entry in found], None)
+
+    async def self(self, request: web.Request) -> web.Response:
+        """Whose token the request came with."""
+        return web.json_response(shapes.caller(request[guard.CALLER]))
+
     async def description(self, _: web.Request) -> web.Response:
         """The OpenAPI document."""
-        return web.json_response(openapi.document(self.routes(), __version__))
+        return web.json_response(openapi.document(self.routes(), __version__, OPEN_PATHS | _PAGE.keys()))
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Prometheus metrics."""

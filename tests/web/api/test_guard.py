@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netboot.errors import StartError
+from netboot.model.access import ApiToken, Role
 from netboot.web.api import ensure_admin_token
-from netboot.web.api.guard import OPEN_PATHS, host_name, known_token, own_names, token_sha256
-from tests.web.api.world import TOKEN, World, client_of
+from netboot.web.api.guard import WRONG_TOKENS, host_name, known, own_names, token_sha256
+from tests.web.api.world import TOKEN, VIEWER, World, client_of
 
 CLOSED = (
     "/api/v1/boots", "/api/v1/boots/b1", "/api/v1/nodes", "/api/v1/nodes/n1", "/api/v1/leases",
@@ -62,15 +64,16 @@ def test_a_token_is_compared_with_every_known_one() -> None:
     """The first match does not end the comparison, and none is known where there are none."""
     asked = []
 
-    class Known(list[str]):
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            for one in (token_sha256("a"), token_sha256("b")):
-                asked.append(one)
-                yield one
+    class Known(list[ApiToken]):
+        def __iter__(self) -> Iterator[ApiToken]:
+            for name in "ab":
+                asked.append(name)
+                yield ApiToken(name, Role.VIEWER, token_sha256(name))
 
-    assert known_token("Bearer a", Known())
-    assert len(asked) == 2
-    assert not known_token("Bearer a", ())
+    found = known("a", Known())
+    assert found is not None and found.name == "a" and asked == ["a", "b"]
+    assert known("a", ()) is None
+    assert known("", [ApiToken("nobody", Role.ADMIN, token_sha256(""))]) is None
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.5", "[::2]:8443", ""])
@@ -127,7 +130,7 @@ async def test_health_words_need_no_token_and_tell_nothing(world: World) -> None
         assert (answer.status, await answer.text()) == (503, "not ready\n")
 
 
-@pytest.mark.parametrize("path", sorted(OPEN_PATHS))
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/favicon.svg", "/healthz", "/readyz"])
 async def test_every_answer_is_guarded_by_its_headers(world: World, path: str) -> None:
     """No script but ours, no frame, no cache, no guessing of types, no version of the server."""
     async with client_of(world, token=None) as client:
@@ -200,3 +203,47 @@ def test_a_data_dir_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """StartError, for exit status 2."""
     with pytest.raises(StartError, match="cannot be made"):
         ensure_admin_token(tmp_path / "nowhere" / "admin.token")
+
+
+async def test_an_address_guesses_few_tokens(world: World) -> None:
+    """Over its limit even the right one is not looked at, so that guessing tells nothing; later it is."""
+    async with client_of(world, token=None) as client:
+
+        async def tried(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await client.get("/api/v1/self", headers=headers)
+            assert answer.status != 429 or int(answer.headers["Retry-After"]) >= 1
+            return int(answer.status)
+
+        assert {await tried(f"guess-{number}") for number in range(int(WRONG_TOKENS.count))} == {401}
+        assert await tried("one-more") == await tried(VIEWER) == 429
+        assert await tried(TOKEN) == 200  # 256 bits cannot be guessed, and nobody locks its holder out
+        world.now += 60
+        assert await tried(VIEWER) == 200
+
+
+async def test_asking_without_a_token_is_no_guess(world: World) -> None:
+    """A page that was opened and a probe take nobody's tries away."""
+    async with client_of(world, token=None) as client:
+        for _ in range(int(WRONG_TOKENS.count) + 5):
+            assert (await client.get("/api/v1/self")).status == 401
+
+
+async def test_another_sites_page_can_do_nothing_with_a_browser(world: World) -> None:
+    """No cookie is set or read, no preflight is allowed: what it does not have it cannot send."""
+    async with client_of(world, token=None) as client:
+        headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "DELETE",
+                   "Access-Control-Request-Headers": "authorization"}  # fmt: skip
+        answer = await client.options("/api/v1/leases/x", headers=headers)
+        assert answer.status == 401
+        assert not any(name.lower().startswith("access-control") for name in answer.headers)
+        for cookie in (f"token={TOKEN}", f"Authorization=Bearer {TOKEN}"):
+            answer = await client.delete("/api/v1/leases/x", headers={"Cookie": cookie})
+            assert answer.status == 401 and "Set-Cookie" not in answer.headers
+
+
+async def test_bytes_that_are_no_text_are_no_token(world: World) -> None:
+    """401 like any other wrong one."""
+    async with client_of(world, token=None) as client:
+        answer = await client.get("/api/v1/self", headers={"Authorization": "Bearer \udcff\udcfe"})
+        assert answer.status == 401

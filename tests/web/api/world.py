@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from netboot.catalog import Catalog
 from netboot.dhcp.server import DhcpServer
 from netboot.events import Boots, Journal
+from netboot.model.access import ApiToken, Role
 from netboot.model.image import FILES
 from netboot.model.inventory import AddressRange, Cluster, Inventory, JoinSettings, Network, Node, Pool
 from netboot.model.lease import Lease
@@ -30,6 +31,7 @@ from netboot.web.api import Sources, application
 from netboot.web.api.guard import token_sha256
 
 TOKEN = "Tz1-the-administrators-token-of-these-tests"
+OPERATOR, VIEWER = "o" * 40, "x" * 40
 ONE, TWO, STRANGER = Mac("52:54:00:00:00:01"), Mac("52:54:00:00:00:02"), Mac("52:54:00:00:00:99")
 HASH = "$6$exampleexample$I0tbDFnPmwOiz5XKoN8c4z0cAH8bEktWoVWQ80oMp9XqUMyZmnja"
 SECRET_FILE = "content of a secret file"
@@ -46,6 +48,11 @@ class World:
         self.boots = Boots(self.store, self.journal, lambda: self.now, self.new_id)
         self.images_dir = images_dir
         self.ready = True
+        self.tokens = (
+            ApiToken("admin.token", Role.ADMIN, token_sha256(TOKEN)),
+            ApiToken("olga", Role.OPERATOR, token_sha256(OPERATOR)),
+            ApiToken("vera", Role.VIEWER, token_sha256(VIEWER)),
+        )
         self.inventory = inventory()
         self.dhcp = DhcpServer(
             inventory=lambda: self.inventory,
@@ -70,7 +77,8 @@ class World:
             "addresses": self.dhcp,
             "catalog": Catalog(self.images_dir),
             "inventory": lambda: self.inventory,
-            "tokens": lambda: (token_sha256("x" * 40), token_sha256(TOKEN)),
+            "audit": self.store,
+            "tokens": lambda: self.tokens,
             "listen": "127.0.0.1",
             "clock": lambda: self.now,
             "names": ("netboot.example.org",),
