@@ -36,6 +36,9 @@ _WORDS = {role.word: role for role in Role}
 ROLE_WORDS = tuple(_WORDS)
 """As operators write them, the weakest first."""
 
+ADMIN_TOKEN = "admin.token"
+"""The name of the token that the appliance itself makes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
