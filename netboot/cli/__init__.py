@@ -14,7 +14,21 @@ from typing import Protocol
 
 from netboot.errors import ConfigError, NetbootError, StartError
 
-VERBS = ("serve", "check", "explain", "quirks", "probe", "node", "boot", "lease", "image", "pool", "cluster")
+VERBS = (
+    "serve",
+    "check",
+    "explain",
+    "quirks",
+    "probe",
+    "node",
+    "boot",
+    "lease",
+    "image",
+    "pool",
+    "cluster",
+    "audit",
+    "token",
+)
 """The files of this room, in the order that the help shows."""
 
 DEFAULT_CONFIG = "/etc/netboot/netboot.yaml"

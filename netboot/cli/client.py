@@ -45,12 +45,52 @@ class ApiError(NetbootError):
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificate is believed; with neither file, those that this host's authorities signed."""
+
+    ca: Path | None = None
+    """Authorities, as PEM."""
+    pinned: Path | None = None
+    """The appliance's own certificate, read from its own disk: exactly that one."""
+
+    def context(self) -> ssl.SSLContext:
+        """What a connection is checked with. Raises NetbootError for a file of no use."""
+        if self.ca is not None:
+            try:
+                return ssl.create_default_context(cafile=str(self.ca))
+            except OSError as error:
+                why = error.strerror if error.errno and error.strerror else "no certificate stands in it"
+                raise NetbootError(
+                    f"--ca {self.ca} cannot be used: {why}. Name a file of PEM certificates"
+                ) from None
+        try:
+            leaf = self.pinned.read_text("ascii").partition(_END)[0] + _END if self.pinned else ""
+            return _only(leaf) if leaf else ssl.create_default_context()
+        except (OSError, UnicodeError):
+            return ssl.create_default_context()  # not for our eyes: believe whom this host believes
+
+
+SYSTEM = Trust()
+_END = "-----END CERTIFICATE-----\n"
+
+
+def _only(certificate: str) -> ssl.SSLContext:
+    """A context that believes this very certificate, whatever it is called."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=certificate)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """The API of one appliance."""
 
     server: str
     """http://HOST:PORT or https://HOST:PORT."""
     token_file: Path
+    trust: Trust = SYSTEM
 
     def get(self, *path: str, **query: object) -> Json:
         """A document below /api/v1; raises ApiError for a refusal and NetbootError for no answer."""
@@ -66,18 +106,13 @@ class Client:
 
     def _request(self, method: str, target: str) -> Json:
         headers = {"Authorization": f"Bearer {_token(self.token_file)}", "Accept": "application/json"}
-        connection = _connection(self.server)
+        connection = _connection(self.server, self.trust)
         try:
             connection.request(method, target, headers=headers)
             answer = connection.getresponse()
             body = answer.read(_MOST)
-        except ssl.SSLError as error:
-            raise NetbootError(f"{self.server}: {error}. Is its certificate known to this host?") from None
         except (OSError, http.client.HTTPException) as error:
-            raise NetbootError(
-                f"no answer from {self.server}: {error}. Is the daemon running (`systemctl status netboot`), "
-                "and is this its `server.api.listen`? `--server URL` names another one"
-            ) from None
+            raise NetbootError(_unreached(self.server, error)) from None
         finally:
             connection.close()
         return self._document(answer.status, body)
@@ -98,6 +133,26 @@ class Client:
         return document
 
 
+def _unreached(server: str, error: Exception) -> str:
+    """Why there was no answer, and what to do."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.rstrip(".")
+        return (
+            f"{server} shows a certificate that is not believed: {why}. `--ca FILE` names the authority that "
+            "signed it; the URL must hold a name or an address that it is good for"
+        )
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"{server} does not speak TLS 1.2 or newer ({error.reason}). Without server.api.tls write http://"
+        )
+    words = (
+        f"no answer from {server}: {error}. Is the daemon running (`systemctl status netboot`), "
+        "and is this its `server.api.listen`? `--server URL` names another one"
+    )
+    plain = not server.startswith("https:") and isinstance(error, ConnectionError)
+    return f"{words}; where it has server.api.tls write https://" if plain else words
+
+
 def _target(path: Sequence[str], query: Mapping[str, object]) -> str:
     asked = {name: value for name, value in query.items() if value is not None}
     target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
@@ -106,16 +161,18 @@ def _target(path: Sequence[str], query: Mapping[str, object]) -> str:
 
 def connect(args: argparse.Namespace) -> Client:
     """The client that the options ask for; raises NetbootError where the file does not tell."""
+    ca = Trust(Path(args.ca)) if args.ca else None
     if args.server and args.token_file:
-        return Client(args.server, Path(args.token_file))
-    server, token_file = _configured(args)
-    return Client(args.server or server, Path(args.token_file) if args.token_file else token_file)
+        return Client(args.server, Path(args.token_file), ca or SYSTEM)
+    server, token_file, own = _configured(args)
+    trust = ca or (SYSTEM if args.server else own)
+    return Client(args.server or server, Path(args.token_file) if args.token_file else token_file, trust)
 
 
-def _configured(args: argparse.Namespace) -> tuple[str, Path]:
-    """URL and token file by the operator's file; its defaults where there is no file at all."""
+def _configured(args: argparse.Namespace) -> tuple[str, Path, Trust]:
+    """URL, token file and certificate by the operator's file; its defaults where there is no file at all."""
     if not args.config and not Path(DEFAULT_CONFIG).exists():
-        return "http://127.0.0.1:8443", Path("/var/lib/netboot/admin.token")
+        return "http://127.0.0.1:8443", Path("/var/lib/netboot/admin.token"), SYSTEM
     from netboot.config import examine  # pydantic takes longer than the whole request
 
     config = examine(config_paths(args)).config
@@ -124,9 +181,12 @@ def _configured(args: argparse.Namespace) -> tuple[str, Path]:
             f"{', '.join(config_paths(args))} is not accepted (`netboot check` says why): mend it, or give "
             "--server and --token-file"
         )
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.api.host, config.api.host)
+    api = config.api
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{config.api.port}", config.server.data_dir / "admin.token"
+    url = f"{'https' if api.tls else 'http'}://{shown}:{api.port}"
+    own = Trust(pinned=api.tls.certificate) if api.tls else SYSTEM
+    return url, config.server.data_dir / "admin.token", own
 
 
 def _token(path: Path) -> str:
@@ -143,7 +203,7 @@ def _token(path: Path) -> str:
     return token
 
 
-def _connection(server: str) -> http.client.HTTPConnection:
+def _connection(server: str, trust: Trust) -> http.client.HTTPConnection:
     try:
         url = urlsplit(server if "//" in server else f"http://{server}")
         host, port = url.hostname, url.port
@@ -152,7 +212,7 @@ def _connection(server: str) -> http.client.HTTPConnection:
     if not host or url.scheme not in ("http", "https"):
         raise NetbootError(f"{server!r} is no server: write http://HOST:PORT or https://HOST:PORT")
     if url.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT)
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=trust.context())
     return http.client.HTTPConnection(host, port or 80, timeout=TIMEOUT)
 
 
@@ -172,6 +232,9 @@ def add_verb(
     parser: argparse.ArgumentParser = noun.add_parser(verb, help=text, description=text)
     parser.add_argument("--server", metavar="URL", help="the API (default: server.api.listen of the file)")
     parser.add_argument("--token-file", metavar="FILE", help="default: admin.token in the file's data_dir")
+    parser.add_argument(
+        "--ca", metavar="FILE", help="who signed the API's certificate (default: what this host believes)"
+    )
     add_config(parser)
     parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
     parser.set_defaults(run=run)

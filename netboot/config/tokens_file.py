@@ -138,3 +138,14 @@ def _doubled(found: list[tuple[Place, ApiToken]]) -> Iterator[Problem]:
 def _refused(problems: list[Problem]) -> ConfigError:
     ranked = sorted(problems, key=lambda problem: problem.place.line)
     return ConfigError(list(dict.fromkeys(map(str, ranked))))
+
+
+def wrong(entry: dict[str, str]) -> str | None:
+    """What is wrong with an entry that somebody is about to write, None for nothing."""
+    try:
+        Token.model_validate(entry)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_input=False):
+            for path, what, remedy in explain(one, _KEYS):
+                return f"{path[-1]}: {what}; {remedy}"
+    return None

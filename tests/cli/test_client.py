@@ -7,15 +7,18 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netboot.cli import client, main
 from netboot.cli.client import Client, Column, Json, cell, connect, duration, facts, moment, size, table
+from netboot.config.tls import Certificate
 from netboot.errors import NetbootError
 from tests.cli.conftest import Verb
-from tests.web.api.world import Running
+from tests.support.certificates import Authority, authority
+from tests.web.api.world import Running, World, running
 
 CONFIG = """
 server:
@@ -57,7 +60,7 @@ def test_a_refused_file_is_said_with_the_way_around(
 def test_without_any_file_the_defaults_are_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """127.0.0.1:8443 and /var/lib/netboot."""
     monkeypatch.setattr(client, "DEFAULT_CONFIG", str(tmp_path / "none"))
-    found = connect(argparse.Namespace(server=None, token_file=None, config=None))
+    found = connect(argparse.Namespace(server=None, token_file=None, ca=None, config=None))
     assert found == Client("http://127.0.0.1:8443", Path("/var/lib/netboot/admin.token"))
 
 
@@ -180,3 +183,57 @@ def test_a_thing_is_shown_with_times_and_lists_for_people() -> None:
     shown = facts({"expires": 1_000_000.5, "steps": [{"step": "ack", "at": 1_000_000.0, "of": None}]})
     assert "1000000" not in shown and shown.count(moment(1_000_000.0)) == 2
     assert shown.splitlines()[2].startswith("  ack  ")
+
+
+# HTTPS
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Iterator[tuple[Running, Authority]]:
+    """The API with a certificate for localhost's address, and who signed it."""
+    signer = authority()
+    files = signer.write(tmp_path, "127.0.0.1")
+    context = Certificate(files["certificate"], files["key"]).context()
+    with running(World(tmp_path), tmp_path, context) as served:
+        yield served, signer
+
+
+def test_the_own_certificate_is_believed_from_its_own_disk(
+    signed: tuple[Running, Authority], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--config` is enough where the daemon runs; another certificate is not believed for that."""
+    port = signed[0].url.rpartition(":")[2]
+    tls = "tls: {certificate: FOLDER/certificate.pem, key: FOLDER/key.pem}".replace("FOLDER", str(tmp_path))
+    text = CONFIG.format(folder=tmp_path, port=port).replace(f':{port}"', f':{port}", {tls}')
+    (tmp_path / "netboot.yaml").write_text(text)
+    words = ["token", "show", "--config", str(tmp_path / "netboot.yaml")]
+    assert main(words) == 0
+    assert "admin" in capsys.readouterr().out
+    (tmp_path / "certificate.pem").write_bytes(authority().sign("127.0.0.1")[0])
+    assert "not believed" in failure(*words, capsys=capsys)
+
+
+def test_an_unknown_authority_is_said_with_the_option_that_names_it(
+    signed: tuple[Running, Authority], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--ca FILE opens; a name that the certificate does not have does not."""
+    api, _ = signed
+    words = ["token", "show", "--token-file", str(api.token_file), "--server"]
+    assert "--ca FILE" in failure(*words, api.url, capsys=capsys)
+    ca = ["--ca", str(tmp_path / "ca.pem")]
+    assert main([*words, api.url, *ca]) == 0
+    assert "admin" in capsys.readouterr().out
+    elsewhere = api.url.replace("127.0.0.1", "localhost")
+    assert "is good for" in failure(*words, elsewhere, *ca, capsys=capsys)
+    assert "--ca" in failure(*words, api.url, "--ca", str(tmp_path / "none"), capsys=capsys)
+    assert "no certificate" in failure(*words, api.url, "--ca", str(api.token_file), capsys=capsys)
+
+
+def test_plain_http_and_https_that_meet_are_told_apart(
+    signed: tuple[Running, Authority], api: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each message says what to write instead."""
+    words = ["token", "show", "--token-file", str(api.token_file), "--server"]
+    plain = failure(*words, signed[0].url.replace("https", "http"), capsys=capsys)
+    assert "write https://" in plain
+    assert "write http://" in failure(*words, api.url.replace("http", "https"), capsys=capsys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -182,8 +183,8 @@ class Running:
 
 
 @contextmanager
-def running(world: World, folder: Path) -> Iterator[Running]:
-    """Serve `world` until the block ends."""
+def running(world: World, folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[Running]:
+    """Serve `world` until the block ends, over TLS where it is given."""
     token_file = folder / "admin.token"
     token_file.write_text(TOKEN + "\n")
     loop = asyncio.new_event_loop()
@@ -192,10 +193,10 @@ def running(world: World, folder: Path) -> Iterator[Running]:
     async def start() -> str:
         await world.machines_boot()
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         host, port = runner.addresses[0][:2]
-        return f"http://{host}:{port}"
+        return f"{'https' if tls else 'http'}://{host}:{port}"
 
     url = loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever)
