@@ -20,5 +20,6 @@ It shows what docs/kubernetes.md measured on a real one, and validates nothing t
     pki          the certificate authority and the kubeconfig files
     status       refusals as Status bodies
     backstage    what tests do beside the API; control is its client, and starts the process
-    fixtures     what a test holds
+    cluster      what a test holds, whatever runs the cluster; fixtures makes it
+    real         the same on real binaries (NETBOOT_KUBERNETES_BIN); kubeadm_init is what it starts with
 """

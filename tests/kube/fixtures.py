@@ -1,145 +1,99 @@
-"""Fixtures of every test that needs a Kubernetes API: a cluster in this process, and callers of it."""
+"""Fixtures of every test that needs a Kubernetes API.
+
+`kube` is a cluster in this process, or with NETBOOT_KUBERNETES_BIN=FOLDER one of the real binaries there.
+A test that makes the cluster fail asks for `faults` (or `kube.api`) and is skipped on a real one.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-import ssl
-import time
+import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.kube import pki
+from tests.kube import patches, real
 from tests.kube.apiserver import ApiServer, running
-from tests.kube.bootstrap import SECRET_TYPE
-from tests.kube.objects import Key, stamp
+from tests.kube.cluster import DEFAULT_GROUP, Caller, Kube, token_secret
+from tests.kube.objects import Key
 from tests.kube.status import Json
 
-DEFAULT_GROUP = "system:bootstrappers:kubeadm:default-node-token"
+__all__ = [
+    "DEFAULT_GROUP",
+    "Caller",
+    "Canaries",
+    "Kube",
+    "StandIn",
+    "canaries",
+    "faults",
+    "kube",
+    "token_secret",
+]
 
 
-@dataclass
-class Caller:
-    """Somebody who asks the API: with a bearer, a certificate, or anonymously."""
+class StandIn(Kube):
+    """The stand-in, in this process and loop."""
 
-    server: str
-    session: aiohttp.ClientSession
-    bearer: str = ""
-
-    async def call(
-        self, method: str, path: str, body: Any = None, kind: str = "application/json"
-    ) -> tuple[int, Json]:
-        """Status and JSON of one request."""
-        headers = {
-            "Content-Type": kind,
-            **({"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}),
-        }
-        data = json.dumps(body) if body is not None else None
-        async with self.session.request(method, self.server + path, data=data, headers=headers) as response:
-            return response.status, await response.json()
-
-
-@dataclass
-class Kube:
-    """A cluster of this test, with what tests ask of it."""
-
-    api: ApiServer
-    directory: Path
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    def __init__(self, api: ApiServer, directory: Path) -> None:
+        super().__init__(directory)
+        self._api = api
 
     @property
-    def endpoint(self) -> str:
-        """host:port, as the operator's file has it."""
-        return self.api.server.removeprefix("https://")
+    def server(self) -> str:
+        """https://HOST:PORT."""
+        return self._api.server
 
-    async def caller(self, bearer: str = "", certificate: tuple[bytes, bytes] | None = None) -> Caller:
-        """Somebody to ask as."""
-        context = ssl.create_default_context(cadata=self.api.authority.certificate.decode())
-        if certificate:
-            file = self.directory / f"client-{id(certificate)}.pem"
-            file.write_bytes(certificate[0] + certificate[1])
-            context.load_cert_chain(file)
-        connector = aiohttp.TCPConnector(ssl=context, force_close=True)
-        session = await self.stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        return Caller(self.api.server, session, bearer)
+    @property
+    def api(self) -> ApiServer:
+        """The stand-in itself."""
+        return self._api
 
-    async def admin(self) -> Caller:
-        """The cluster's administrator."""
-        return await self.caller(certificate=self.api.authority.client("admin", ["system:masters"]))
+    def find(self, resource: str, name: str, namespace: str = "") -> Json | None:
+        """An object."""
+        return self._api.objects.find(Key(resource, namespace, name))
 
-    async def appliance(self) -> Caller:
-        """The appliance's account."""
-        return await self.caller(bearer=(self.directory / "appliance.token").read_text())
+    def all(self, resource: str, namespace: str = "") -> list[Json]:
+        """Every object of a resource."""
+        return self._api.objects.list(resource, namespace)
 
-    def kubeconfig(self) -> Path:
-        """The appliance's kubeconfig."""
-        return self.directory / "appliance.kubeconfig"
+    def create(self, resource: str, name: str, body: Json, namespace: str = "") -> Json:
+        """Put an object there, without asking anybody."""
+        return self._api.objects.create(Key(resource, namespace, name), body)
 
-    def mint(self, token: str, life: float = 900, **fields: str) -> Json:
-        """Put a bootstrap token there, without asking anybody."""
-        identity = token.partition(".")[0]
-        name = f"bootstrap-token-{identity}"
-        return self.api.objects.create(
-            Key("secrets", "kube-system", name), token_secret(token, life, **fields)
-        )
+    def merge(self, resource: str, name: str, patch: Json, namespace: str = "") -> Json:
+        """Change an object."""
+        key = Key(resource, namespace, name)
+        present = self._api.objects.get(key)
+        return self._api.objects.replace(key, patches.merge(present, patch, strategic=True))
 
-    def node(self, name: str) -> Json | None:
-        """A Node object."""
-        return self.api.objects.find(Key("nodes", "", name))
-
-    def ready(self, name: str) -> str:
-        """The Ready condition of a Node object."""
-        node = self.node(name)
-        assert node is not None, f"there is no Node {name}"
-        return next(str(c["status"]) for c in node["status"]["conditions"] if c["type"] == "Ready")
-
-    def tokens(self) -> dict[str, Json]:
-        """The data of each bootstrap token's Secret, decoded, by id."""
-        found = {}
-        for secret in self.api.objects.list("secrets", "kube-system"):
-            if secret["type"] == SECRET_TYPE:
-                data = {k: base64.b64decode(v).decode() for k, v in secret["data"].items()}
-                found[data["token-id"]] = data
-        return found
-
-
-def token_secret(token: str, life: float = 900, **fields: str) -> Json:
-    """The Secret of a bootstrap token; `fields` replace those of its data (underscores for dashes)."""
-    identity, _, secret = token.partition(".")
-    data = {
-        "token-id": identity,
-        "token-secret": secret,
-        "expiration": stamp(time.time() + life),
-        "usage-bootstrap-authentication": "true",
-        "usage-bootstrap-signing": "true",
-        "auth-extra-groups": DEFAULT_GROUP,
-        **{name.replace("_", "-"): value for name, value in fields.items()},
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": f"bootstrap-token-{identity}"},
-        "type": SECRET_TYPE,
-        "data": {name: pki.b64(value.encode()) for name, value in data.items()},
-    }
+    def remove(self, resource: str, name: str, namespace: str = "") -> None:
+        """Take an object away."""
+        self._api.objects.delete(Key(resource, namespace, name))
 
 
 @pytest.fixture
 async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
-    """A cluster of its own."""
+    """A cluster with nothing in it but what an operator applied."""
+    if folder := os.environ.get(real.VARIABLE):
+        cluster = real.RealKube(real.shared(Path(folder)))
+        cluster.clean()
+        yield cluster
+        await cluster.close()
+        return
     directory = tmp_path / "kube"
     directory.mkdir()
-    async with AsyncExitStack() as stack, running(directory) as api:
-        cluster = Kube(api, directory)
-        await stack.enter_async_context(cluster.stack)
-        yield cluster
+    async with running(directory) as api:
+        standin = StandIn(api, directory)
+        yield standin
+        await standin.close()
+
+
+@pytest.fixture
+def faults(kube: Kube) -> ApiServer:
+    """The stand-in, to be made to fail; a real API server cannot be."""
+    return kube.api
 
 
 @dataclass
@@ -151,7 +105,7 @@ class Canaries:
     def check(self, kube: Kube, *shown: object) -> None:
         """No token's secret was logged, nor is it in the repr of these."""
         secrets = [data["token-secret"] for data in kube.tokens().values()]
-        secrets.append((kube.directory / "appliance.token").read_text())
+        secrets.append(kube.token)
         text = self.records.text + "".join(repr(item) for item in shown)
         assert secrets and not [s for s in secrets if s in text]
 

@@ -72,14 +72,7 @@ class Objects:
 
     def create(self, key: Key, body: Json) -> Json:
         """Add an object; raises 409 and 422 (the name is all that is checked)."""
-        kind = str(body.get("kind", key.resource))
-        if len(key.name) > 253 or not NAME.fullmatch(key.name):
-            raise status.invalid(
-                kind,
-                key.name,
-                f'metadata.name: Invalid value: "{key.name}": a lowercase RFC 1123 subdomain must '
-                "consist of lower case alphanumeric characters, '-' or '.'",
-            )
+        valid_name(str(body.get("kind", key.resource)), key.name)
         if key in self._objects:
             raise status.already_exists(key.resource, key.name)
         made = copy.deepcopy(body)
@@ -170,6 +163,17 @@ class Objects:
             self._oldest = self._events.popleft().version + 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def valid_name(kind: str, name: str) -> None:
+    """Raises 422 for a name that no object may have."""
+    if len(name) > 253 or not NAME.fullmatch(name):
+        raise status.invalid(
+            kind,
+            name,
+            f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower '
+            "case alphanumeric characters, '-' or '.'",
+        )
 
 
 def require(key: Key, present: Json, preconditions: Json | None) -> None:

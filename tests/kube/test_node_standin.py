@@ -32,7 +32,7 @@ async def machine(tmp_path: Path, kube: Kube) -> AsyncIterator[Machine]:
 
 def configuration(kube: Kube, token: str = TOKEN, **changes: Any) -> bytes:
     """A JoinConfiguration for m1; a pin, a discovery limit, or whole parts may be changed."""
-    pin = changes.pop("pin", pins_of(kube.api.authority.certificate)[0])
+    pin = changes.pop("pin", pins_of(kube.ca)[0])
     bootstrap = {"token": token, "apiServerEndpoint": kube.endpoint, "caCertHashes": [pin]}
     document = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",

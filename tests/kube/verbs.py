@@ -12,7 +12,7 @@ from tests.kube.access import Authorizer, Question
 from tests.kube.accounts import Accounts
 from tests.kube.bootstrap import User
 from tests.kube.kinds import AUTHORIZATION, RBAC, Kind, Target
-from tests.kube.objects import Key, Objects, require
+from tests.kube.objects import Key, Objects, require, valid_name
 from tests.kube.pods import Pods
 from tests.kube.policies import Policies
 from tests.kube.reviews import review, rules_review
@@ -86,6 +86,7 @@ class Verbs:
             body["status"] = {"phase": "Pending"}
         elif kind.resource in ("nodes", "leases"):
             admission.node_restriction(user, kind.resource, name, {}, body)
+        valid_name(kind.kind, name)
         self.policies.check(user, "CREATE", kind, target.namespace, name, body, None)
         made = self.objects.create(Key(kind.resource, target.namespace, name), body)
         self._changed(kind)

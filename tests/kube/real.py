@@ -1,0 +1,401 @@
+"""A cluster of real binaries on loopback: etcd, kube-apiserver, kube-controller-manager.
+
+NETBOOT_KUBERNETES_BIN names a folder with kube-apiserver, kube-controller-manager, kubeadm, kubelet and
+kubectl; etcd lies there or in PATH (Debian: etcd-server). One cluster serves all tests of a process: each
+test finds it clean. Its objects are read and written by the administrator's certificate, synchronously.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.kube import pki
+from tests.kube.bootstrap import SECRET_TYPE
+from tests.kube.cluster import Kube
+from tests.kube.kinds import KINDS, Kind
+from tests.kube.kubeadm_init import documents
+from tests.kube.status import Json
+
+VARIABLE = "NETBOOT_KUBERNETES_BIN"
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubeadm", "kubelet", "kubectl")
+MANIFESTS = Path(__file__).resolve().parents[2] / "config" / "kubernetes"
+PATIENCE = 90.0
+"""Seconds that each program has until it answers."""
+
+RESOURCES = {k.resource: k for k in KINDS.values()}
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+class MissingPrograms(RuntimeError):
+    """The folder is not what NETBOOT_KUBERNETES_BIN has to name."""
+
+
+def programs(folder: Path) -> dict[str, Path]:
+    """The programs of a folder, and etcd; raises MissingPrograms with everything that is not there."""
+    found = {name: folder / name for name in PROGRAMS}
+    missing = [name for name, path in found.items() if not (path.is_file() and os.access(path, os.X_OK))]
+    etcd = shutil.which("etcd", path=os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)]))
+    what = [f"{folder} lacks {', '.join(missing)}"] if missing else []
+    if not etcd:
+        what.append("etcd is neither there nor in PATH (apt-get install etcd-server)")
+    if what or not etcd:
+        raise MissingPrograms(f"{VARIABLE}={folder} cannot be used: {'; '.join(what)}")
+    return found | {"etcd": Path(etcd)}
+
+
+@functools.cache
+def shared(folder: Path) -> RealCluster:
+    """The cluster of this process, started at the first call and ended with the process."""
+    cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
+    atexit.register(cluster.stop)
+    try:
+        cluster.start()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+@dataclass
+class RealCluster:
+    """The processes of one cluster, and its administrator."""
+
+    programs: dict[str, Path]
+    directory: Path
+    port: int = 0
+    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _context: ssl.SSLContext | None = None
+
+    @property
+    def server(self) -> str:
+        """https://HOST:PORT."""
+        return f"https://127.0.0.1:{self.port}"
+
+    # Start and stop
+
+    def start(self) -> None:
+        """Everything, until it answers and what an operator applies is applied."""
+        client, peer, self.port = free_ports(3)
+        self._write_keys()
+        self._run("etcd", etcd_flags(self.directory, client, peer))
+        self._run("kube-apiserver", apiserver_flags(self.directory, client, self.port))
+        self._until("kube-apiserver", lambda: self.ask("GET", "/readyz")[0] == 200)
+        self._run("kube-controller-manager", controller_manager_flags(self.directory))
+        self._until("kube-controller-manager", self._has_accounts)
+        self._apply()
+        self._lend_account()
+
+    def stop(self) -> None:
+        """End every process, the last one first, and leave nothing."""
+        for process in reversed(self._running):
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        self._running.clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _run(self, name: str, flags: list[str]) -> None:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self._running.append(
+                subprocess.Popen(
+                    [self.programs[name], *flags],
+                    cwd=self.directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+
+    def _until(self, name: str, check: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while True:
+            for process in self._running:
+                if process.poll() is not None:
+                    self._fail(Path(str(process.args[0])).name, f"ended with {process.returncode}")  # type: ignore[index]
+            try:
+                if check():
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            if time.monotonic() > end:
+                self._fail(name, f"did not answer within {PATIENCE:g} s")
+            time.sleep(0.1)
+
+    def _fail(self, name: str, why: str) -> NoReturn:
+        log = self.directory / f"{name}.log"
+        raise RuntimeError(f"{name} {why}; the end of its log:\n{log.read_text(errors='replace')[-3000:]}")
+
+    def _write_keys(self) -> None:
+        """Authority, serving certificate, the key of service accounts, kubeconfig files."""
+        authority = pki.authority_in(self.directory)
+        certificate, key = authority.server(["127.0.0.1"])
+        self._secret("apiserver.crt", certificate)
+        self._secret("apiserver.key", key)
+        signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = serialization.Encoding.PEM
+        plain = serialization.NoEncryption()
+        self._secret("sa.key", signing.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+        public = signing.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self._secret("sa.pub", public)
+        self._kubeconfig("admin", *authority.client("kubernetes-admin", ["system:masters"]))
+        self._kubeconfig("controller-manager", *authority.client("system:kube-controller-manager"))
+        self._context = ssl.create_default_context(cadata=authority.certificate.decode())
+        certificate, key = authority.client("kubernetes-admin", ["system:masters"])
+        self._secret("admin.pem", certificate + key)
+        self._context.load_cert_chain(self.directory / "admin.pem")
+
+    def _secret(self, name: str, content: bytes) -> None:
+        path = self.directory / name
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+    def _kubeconfig(self, name: str, certificate: bytes, key: bytes) -> None:
+        user = {"client-certificate-data": pki.b64(certificate), "client-key-data": pki.b64(key)}
+        self._secret(f"{name}.kubeconfig", self.kubeconfig_of(user).encode())
+
+    def kubeconfig_of(self, user: dict[str, str]) -> str:
+        """A kubeconfig of this cluster."""
+        return pki.kubeconfig(self.server, (self.directory / "ca.crt").read_bytes(), user)
+
+    def _has_accounts(self) -> bool:
+        return self.ask("GET", "/api/v1/namespaces/default/serviceaccounts/default")[0] == 200
+
+    def _apply(self) -> None:
+        """What `kubeadm init` leaves behind for joins, and what an operator applies for the appliance."""
+        version = self.ask("GET", "/version")[1]
+        authority = (self.directory / "ca.crt").read_bytes()
+        made = documents(self.server, authority, str(version["gitVersion"]), minor_of(version))
+        for number, document in enumerate(made):
+            (self.directory / f"init-{number}.json").write_text(json.dumps(document))
+        files = [*sorted(self.directory.glob("init-*.json")), *sorted(MANIFESTS.glob("*.yaml"))]
+        for file in files:
+            command = [
+                str(self.programs["kubectl"]),
+                f"--kubeconfig={self.directory / 'admin.kubeconfig'}",
+                "apply",
+                f"--filename={file}",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.directory)
+            if done.returncode:
+                raise RuntimeError(f"kubectl apply of {file.name} failed: {done.stderr}{done.stdout}")
+
+    def _lend_account(self) -> None:
+        path = "/api/v1/namespaces/netboot/serviceaccounts/appliance/token"
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 86400},
+        }
+        token = str(self.need("POST", path, request)["status"]["token"])
+        self._secret("appliance.token", token.encode())
+        self._secret("appliance.kubeconfig", self.kubeconfig_of({"token": token}).encode())
+
+    # Ask
+
+    def ask(
+        self, method: str, path: str, body: Any = None, kind: str = "application/json"
+    ) -> tuple[int, Json]:
+        """One request by the administrator; an answer that is no JSON is empty."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=15, context=self._context)
+        try:
+            data = json.dumps(body) if body is not None else None
+            connection.request(method, path, data, {"Content-Type": kind, "Accept": "application/json"})
+            response = connection.getresponse()
+            raw = response.read()
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            answer = {}
+        return response.status, answer if isinstance(answer, dict) else {}
+
+    def need(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Json:
+        """One request that has to be granted."""
+        status, answer = self.ask(method, path, body, kind)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path} was answered {status}: {answer.get('message')}")
+        return answer
+
+
+def minor_of(version: Json) -> int:
+    """The minor version; providers write it like `31+`."""
+    return int(re.sub(r"\D", "", str(version["minor"])))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def etcd_flags(directory: Path, client: int, peer: int) -> list[str]:
+    """The command line of etcd 3.4 and newer: one member, on loopback."""
+    return [
+        f"--data-dir={directory / 'etcd'}",
+        "--name=default",
+        f"--listen-client-urls=http://127.0.0.1:{client}",
+        f"--advertise-client-urls=http://127.0.0.1:{client}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+        f"--initial-cluster=default=http://127.0.0.1:{peer}",
+    ]
+
+
+def apiserver_flags(directory: Path, etcd: int, port: int) -> list[str]:
+    """The command line of kube-apiserver 1.20 to 1.36, with what `kubeadm init` sets for joins.
+
+    The endpoints of the Service `kubernetes` are left alone: a loopback address may not be one.
+    """
+    return [
+        f"--etcd-servers=http://127.0.0.1:{etcd}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
+        f"--secure-port={port}",
+        f"--tls-cert-file={directory / 'apiserver.crt'}",
+        f"--tls-private-key-file={directory / 'apiserver.key'}",
+        f"--client-ca-file={directory / 'ca.crt'}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--enable-bootstrap-token-auth=true",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-account-key-file={directory / 'sa.pub'}",
+        f"--service-account-signing-key-file={directory / 'sa.key'}",
+        "--service-cluster-ip-range=10.96.0.0/16",
+        "--allow-privileged=true",
+    ]
+
+
+def controller_manager_flags(directory: Path) -> list[str]:
+    """The command line of kube-controller-manager: signs tokens and certificates, serves nobody."""
+    return [
+        f"--kubeconfig={directory / 'controller-manager.kubeconfig'}",
+        "--controllers=*,bootstrapsigner,tokencleaner",
+        "--use-service-account-credentials=true",
+        f"--service-account-private-key-file={directory / 'sa.key'}",
+        f"--root-ca-file={directory / 'ca.crt'}",
+        f"--cluster-signing-cert-file={directory / 'ca.crt'}",
+        f"--cluster-signing-key-file={directory / 'ca.key'}",
+        "--leader-elect=false",
+        "--secure-port=0",
+    ]
+
+
+CLEANED = ("nodes", "pods", "poddisruptionbudgets", "daemonsets", "certificatesigningrequests")
+
+
+class RealKube(Kube):
+    """The cluster of real binaries, as a test holds it."""
+
+    def __init__(self, cluster: RealCluster) -> None:
+        super().__init__(cluster.directory)
+        self._cluster = cluster
+
+    @property
+    def server(self) -> str:
+        """https://HOST:PORT."""
+        return self._cluster.server
+
+    @property
+    def api(self) -> NoReturn:
+        """A real cluster cannot be made to fail: the test is skipped."""
+        pytest.skip("only the stand-in can be looked into and made to fail")
+
+    def find(self, resource: str, name: str, namespace: str = "") -> Json | None:
+        """An object."""
+        status, answer = self._cluster.ask("GET", path_of(RESOURCES[resource], namespace, name))
+        if status == 404:
+            return None
+        assert status == 200, answer
+        return answer
+
+    def all(self, resource: str, namespace: str = "") -> list[Json]:
+        """Every object of a resource."""
+        found = self._cluster.need("GET", path_of(RESOURCES[resource], namespace, ""))
+        return list(found["items"] or ())
+
+    def create(self, resource: str, name: str, body: Json, namespace: str = "") -> Json:
+        """Put an object there, then its status; a budget is waited for until its controller has seen it."""
+        kind = RESOURCES[resource]
+        wanted = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        wanted["metadata"] = {**wanted.get("metadata", {}), "name": name}
+        made = self._cluster.need("POST", path_of(kind, namespace, ""), wanted)
+        if "status" in body and "status" in kind.subresources:
+            made = self.merge(resource, name, {"status": body["status"]}, namespace)
+        if resource == "poddisruptionbudgets":
+            self._await_budget(name, namespace)
+        return made
+
+    def _await_budget(self, name: str, namespace: str) -> None:
+        end = time.monotonic() + 20
+        while True:
+            budget = self.find("poddisruptionbudgets", name, namespace) or {}
+            state = budget.get("status") or {}
+            if state.get("observedGeneration") == budget["metadata"].get("generation"):
+                return
+            assert time.monotonic() < end, "the disruption controller did not look at the budget"
+            time.sleep(0.05)
+
+    def merge(self, resource: str, name: str, patch: Json, namespace: str = "") -> Json:
+        """Change an object; its status goes to its own subresource."""
+        kind = RESOURCES[resource]
+        path = path_of(kind, namespace, name)
+        rest = {k: v for k, v in patch.items() if k != "status"}
+        answer: Json = {}
+        if rest:
+            answer = self._cluster.need("PATCH", path, rest, STRATEGIC)
+        if "status" in patch:
+            answer = self._cluster.need("PATCH", f"{path}/status", {"status": patch["status"]}, STRATEGIC)
+        return answer
+
+    def remove(self, resource: str, name: str, namespace: str = "") -> None:
+        """Take an object away, at once."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        self._cluster.need("DELETE", path_of(RESOURCES[resource], namespace, name), options)
+
+    def clean(self) -> None:
+        """Nothing of the last test is left."""
+        leftovers = [(r, o) for r in CLEANED for o in self.all(r)]
+        leftovers += [("leases", o) for o in self.all("leases", "kube-node-lease")]
+        leftovers += [("secrets", o) for o in self.all("secrets", "kube-system") if o["type"] == SECRET_TYPE]
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+        for resource, body in leftovers:
+            metadata = body["metadata"]
+            path = path_of(RESOURCES[resource], metadata.get("namespace", ""), metadata["name"])
+            status, answer = self._cluster.ask("DELETE", path, options)
+            assert status in (200, 202, 404), answer
+
+
+def path_of(kind: Kind, namespace: str, name: str) -> str:
+    """The URL path of a resource."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    inside = f"/namespaces/{namespace}" if kind.namespaced and namespace else ""
+    return f"{root}{inside}/{kind.resource}" + (f"/{name}" if name else "")
