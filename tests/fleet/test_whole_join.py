@@ -31,6 +31,7 @@ class House:
     machine: Machine
     method: KubeadmJoin
     told: dict[str, list[str]] = field(default_factory=dict)
+    bind: str = "cluster"
 
     def step(self, boot_id: str, step: str, *, detail: str = "") -> None:
         """A step of a boot."""
@@ -49,7 +50,7 @@ class House:
         until = time.monotonic() + 20
         while True:
             try:
-                return await self.method.material(self.asking.request(boot_id), time.time())
+                return await self.method.material(self.asking.request(boot_id, bind=self.bind), time.time())
             except JoinWithheld as error:
                 if error.retry_after is None or time.monotonic() > until:
                     raise

@@ -81,7 +81,8 @@ class ApiServer:
         self._tls = self._tls_context([host, *([advertise] if advertise else [])])
         application = web.Application(client_max_size=1 << 20)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runners.append(web.AppRunner(application, access_log=None, handle_signals=False))
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, handler_cancellation=True)
+        self._runners.append(runner)  # a watch ends with its reader
         await self._runners[0].setup()
         await self._listen(port)
         self.server = f"https://{_bracketed(advertise or host)}:{self.port}"
