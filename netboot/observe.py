@@ -78,6 +78,10 @@ class _Kept:
         """There is no socket."""
         return -1
 
+    def first(self) -> tuple[bytes, str, int] | None:
+        """Nothing arrives by itself."""
+        return None
+
     def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
         """Nothing arrives by itself."""
         return iter(())

@@ -21,6 +21,7 @@ from netboot.dhcp.proxying import Beside
 from netboot.dhcp.route import Unicast
 from netboot.dhcp.site import Interface
 from netboot.dhcp.twins import Twins
+from netboot.dhcp.unmoved import as_it_runs, may_differ
 from netboot.dhcp.watching import Watch
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
@@ -57,6 +58,7 @@ class Answering:
     ) -> None:
         self._present = present
         self._leases = leases
+        self._boots = boots
         self._journal = journal
         self._clock = clock
         self._allocation = allocation
@@ -85,7 +87,8 @@ class Answering:
         client = client_of(packet)
         if kind is Kind.REQUEST and 54 in packet.options:
             self._watch.chosen(packet, client, port.name, site.ours)
-        found = self._present.profile(packet, kind, client, port)
+        held_as = self._present.cards.node_of(client.mac) if site.further else ""
+        found = site.profile(packet, kind, client, port, held_as)
         if isinstance(found, Profile) and found.contested:
             apart = await self._twins.told_apart(packet, kind, client, found, port, now)
             if apart is None or isinstance(apart, Reply):
@@ -97,25 +100,40 @@ class Answering:
             return
         if client.mac in site.moved and await self._twins.elsewhere(packet, client, found, port, now):
             return
+        if may_differ(found, client):
+            found = await self._unmoved(found)
         network = found.network
         if (network.admit or network.limits) and await self._door.turns_away(client, found, now):
             return
         if network.mode == "proxy":
             await self._beside.answer(packet, kind, client, found, port, sender, now)
         elif sender is None:
-            await self._converse(packet, kind, client, found, port, now)
+            await self._converse(packet, kind, client, found, port, site.ours, now)
 
     def whose(self, packet: Packet, port: Port) -> Profile | NoMatch:
         """Whose machine a request comes from, as `answer` finds it. Raises MalformedPacket."""
         return self._present.profile(packet, packet.kind or Kind.DISCOVER, client_of(packet), port)
 
+    async def _unmoved(self, profile: Profile) -> Profile:
+        """The machine as its lease has it, where it was assigned something else since it booted."""
+        lease = await self._leases.lease_of(profile.holder, profile.network.name)
+        boot = self._boots.get(lease.boot_id) if lease is not None and lease.boot_id else None
+        return as_it_runs(profile, lease, boot)
+
     async def _converse(
-        self, packet: Packet, kind: Kind, client: Client, profile: Profile, port: Port, now: float
+        self,
+        packet: Packet,
+        kind: Kind,
+        client: Client,
+        profile: Profile,
+        port: Port,
+        ours: Set[int],
+        now: float,
     ) -> None:
         """Gather, decide, claim, send; a lost claim gathers again."""
         boot = self._chronicle.boot(kind, client, profile, now)
         for _ in range(ATTEMPTS):
-            facts = await self._gather(packet, kind, client, profile, boot, now)
+            facts = await self._gather(packet, kind, client, profile, boot, ours, now)
             outcome = engine.respond(packet, client, profile, facts, now)
             if not isinstance(outcome, Reply):
                 await self._no_reply(outcome, client, profile, now)
@@ -139,10 +157,17 @@ class Answering:
         self._journal.refused("dhcp_claim_lost", text, source=client.mac)
 
     async def _gather(
-        self, packet: Packet, kind: Kind, client: Client, profile: Profile, boot: Boot | None, now: float
+        self,
+        packet: Packet,
+        kind: Kind,
+        client: Client,
+        profile: Profile,
+        boot: Boot | None,
+        ours: Set[int],
+        now: float,
     ) -> Facts:
         """Everything the engine wants to know. Raises StoreError, but not for a declared address."""
-        ours, allocation = self._present.site().ours, self._allocation
+        allocation = self._allocation
         address: IPv4Address | None
         occupant: Lease | None
         try:

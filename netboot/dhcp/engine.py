@@ -183,12 +183,10 @@ def _held(profile: Profile, facts: Facts) -> Silence:
 
 
 def _requested(request: Packet, client: Client, profile: Profile, facts: Facts, now: float) -> Outcome:
-    state = state_of(request)
     if _to_another(request, profile, facts):
         return Silence("the client chose another server")
-    asked = asked_address(request, Kind.REQUEST)
     second = profile.contested and is_second(client.mac, profile, facts.lease, facts.boot, now)
-    if why := _denied(state, asked, profile, facts, second):
+    if why := _denied(request, profile, facts, second):
         return _nak(request, client, profile, why)
     assert facts.address is not None  # `_denied` refuses a request without one
     duration = lease_time(client, facts.boot, profile.network, now)
@@ -211,9 +209,9 @@ def state_of(request: Packet) -> State:
     return State.INIT_REBOOT if request.u32(50) is not None else State.SELECTING
 
 
-def _denied(state: State, asked: int | None, profile: Profile, facts: Facts, second: bool) -> str:
+def _denied(request: Packet, profile: Profile, facts: Facts, second: bool) -> str:
     """Why a REQUEST is refused, empty where it is granted."""
-    address, lease = facts.address, facts.lease
+    address, asked = facts.address, asked_address(request, Kind.REQUEST)
     if address is None:
         return "the address is none that this network gives to machines"
     if asked is not None and asked != int(address):
@@ -222,14 +220,14 @@ def _denied(state: State, asked: int | None, profile: Profile, facts: Facts, sec
         return "the address is another machine's"
     if second:
         return f"another machine is {profile.assignment.name} and lives"
-    if state is State.SELECTING or profile.reserved is not None or _was_given(address, lease, facts, profile):
+    if profile.reserved is not None or _was_given(address, facts, profile):
         return ""
-    return "no lease of this machine is known for the address"
+    return "" if state_of(request) is State.SELECTING else "no lease of this machine is known for the address"
 
 
-def _was_given(address: IPv4Address, lease: Lease | None, facts: Facts, profile: Profile) -> bool:
+def _was_given(address: IPv4Address, facts: Facts, profile: Profile) -> bool:
     """Whether the machine has the address: on record, perhaps under an older name of it or its network."""
-    if lease is not None and lease.address == address:
+    if facts.lease is not None and facts.lease.address == address:
         return True
     return facts.occupant is not None and facts.occupant.mac in profile.macs
 
@@ -312,8 +310,9 @@ def _reply(
         request = request._replace(flags=request.flags | FLAG_BROADCAST)
     name = with_nul(profile.name) if effect.text_nul else profile.name
     echoes = _echoes(request, client, profile, effect)
-    limit = (effect.limit or _limit(request)) - _FIXED - len(name) - len(echoes)
-    tail = group.tail(client, quirks, request.options.get(55, b""), duration, limit)
+    limit = effect.limit or (_limit(request.options[57]) if 57 in request.options else SMALLEST_LIMIT)
+    room = limit - _FIXED - len(name) - len(echoes)
+    tail = group.tail(client, quirks, request.options.get(55, b""), duration, room)
     payload = encode_reply(
         request,
         flags=request.flags,
@@ -355,7 +354,7 @@ def _echoes(request: Packet, client: Client, profile: Profile, effect: Effect) -
     Client identifier (RFC 6842), UUID (4578), and the subnet where the client's wish was followed (3011).
     """
     options, echoes = request.options, b""
-    if 61 in options and not effect.left_out(61):
+    if 61 in options and not (effect.options and effect.left_out(61)):
         echoes = encode_option(61, options[61])
     if 97 in options and len(options[97]) == 17 and not effect.left_out(97):
         echoes += encode_option(97, options[97])
@@ -370,9 +369,7 @@ def _relays(request: Packet) -> bytes:
     return encode_option(82, agent) if agent is not None and request.giaddr else b""
 
 
-def _limit(request: Packet) -> int:
+def _limit(raw: bytes) -> int:
     """How long the reply may be, from option 57, which some firmware fills with junk."""
-    raw = request.options.get(57)
-    if raw is None or len(raw) != 2:
-        return SMALLEST_LIMIT
-    return max(SMALLEST_LIMIT, min(int.from_bytes(raw, "big") - UDP_AND_IP, LARGEST_LIMIT))
+    size = int.from_bytes(raw, "big") - UDP_AND_IP if len(raw) == 2 else SMALLEST_LIMIT
+    return max(SMALLEST_LIMIT, min(size, LARGEST_LIMIT))

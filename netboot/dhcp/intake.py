@@ -48,6 +48,11 @@ class Intake(Generic[Port]):
         """Whether one more may be taken, whoever asks."""
         return self.under_way < IN_FLIGHT
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits at all."""
+        return not self.under_way and not len(self._crowd)
+
     def arrived(self, requests: list[tuple[bytes, str, Port]]) -> None:
         """Answer these now, or those first whom the operator declared."""
         crowd, loop = self._crowd, asyncio.get_running_loop()

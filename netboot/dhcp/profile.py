@@ -117,18 +117,12 @@ class Profile:
     name: bytes
     """Option 12, whole."""
     group: Group
+    network: Network
+    """The network that the machine is answered in."""
+    server: IPv4Address
+    """Where the machine reaches us."""
     contested: bool = False
     """Whether a card that is not among `macs` may hold the lease: two machines could claim to be this one."""
-
-    @property
-    def network(self) -> Network:
-        """The network that the machine is answered in."""
-        return self.group.network
-
-    @property
-    def server(self) -> IPv4Address:
-        """Where the machine reaches us."""
-        return self.group.server
 
     @property
     def identifier(self) -> IPv4Address:
@@ -141,12 +135,14 @@ def profile_of(assignment: Assignment, mac: Mac, pool: Addresses, group: Group) 
     node = assignment.node
     return Profile(
         assignment=assignment,
-        holder=node.name if node else str(mac),
+        holder=node.holder if node else str(mac),
         macs=node.macs if node else (mac,),
         pool=pool,
         reserved=int(assignment.address) if assignment.address else None,
         name=encode_option(_NAME, assignment.name.encode()),
         group=group,
+        network=group.network,
+        server=group.server,
         contested=node is not None and node.known_further,
     )
 

@@ -81,6 +81,8 @@ class Speaker(enum.Enum):
     IPXE = "ipxe"  # iPXE, from a ROM or chain-loaded: understands script URLs
     SYSTEM = "system"  # a running operating system or an initrd: opens no boot
 
+    __hash__ = object.__hash__  # Enum's own is a call in Python, for each packet
+
 
 @dataclass(frozen=True, slots=True)
 class Client:

@@ -197,6 +197,10 @@ class RecordingPort:
         """Never readable."""
         return -1
 
+    def first(self) -> tuple[bytes, str, int] | None:
+        """Nothing arrives."""
+        return None
+
     def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
         """Nothing arrives."""
         return iter(())
@@ -294,9 +298,14 @@ class Feed:
     def __getattr__(self, name: str) -> object:
         return getattr(self._port, name)
 
+    def first(self) -> tuple[bytes, str, int] | None:
+        """What waits longest."""
+        return next(iter(self.receive(1)), None)
+
     def receive(self, most: int) -> list[tuple[bytes, str, int]]:
         """What waits."""
-        return [(data, "0.0.0.0", 68) for data in self._waiting[:most]]
+        taken, self._waiting = self._waiting[:most], self._waiting[most:]
+        return [(data, "0.0.0.0", 68) for data in taken]
 
 
 def message(
