@@ -6,7 +6,7 @@ Every call raises ClusterUnavailable (no usable answer: ask again) or ClusterRef
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -243,7 +243,9 @@ class CertificatesApi(Protocol):
     async def certificate_requests(self, signer: str) -> tuple[Sequence[CertificateRequest], str]:
         """The requests to one signer, and the version from which a watch goes on."""
 
-    def watch_certificate_requests(self, signer: str, version: str) -> AsyncIterator[CertificateRequest]:
+    def watch_certificate_requests(
+        self, signer: str, version: str
+    ) -> AsyncGenerator[CertificateRequest, None]:
         """Requests to that signer as they come and change; a bookmark has nothing but a resourceVersion."""
 
     async def certificate_request(self, name: str) -> CertificateRequest | None:

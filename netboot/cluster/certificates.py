@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from netboot.cluster import CertificateRequest
 from netboot.cluster.calls import Calls, epoch, rfc3339
@@ -23,12 +24,13 @@ class CertificateCalls(Calls):
 
     async def watch_certificate_requests(
         self, signer: str, version: str
-    ) -> AsyncIterator[CertificateRequest]:
+    ) -> AsyncGenerator[CertificateRequest, None]:
         """Requests to that signer as they come and change; a deleted one is not told."""
         selector = f"spec.signerName={signer}"
-        async for kind, body in self._connection.watch(REQUESTS, version, fieldSelector=selector):
-            if kind in ("ADDED", "MODIFIED", "BOOKMARK"):
-                yield request_of(body)
+        async with aclosing(self._connection.watch(REQUESTS, version, fieldSelector=selector)) as events:
+            async for kind, body in events:
+                if kind in ("ADDED", "MODIFIED", "BOOKMARK"):
+                    yield request_of(body)
 
     async def certificate_request(self, name: str) -> CertificateRequest | None:
         """The request of that name."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from netboot.cluster.client import KubernetesApi
+from tests.kube.apiserver import ApiServer
 from tests.kube.fixtures import Kube, canaries, kube
 
 __all__ = ["api", "canaries", "kube"]
@@ -18,3 +19,9 @@ async def api(kube: Kube) -> AsyncIterator[KubernetesApi]:
     client = KubernetesApi("blue", kube.kubeconfig())
     yield client
     await client.close()
+
+
+@pytest.fixture
+def faults(kube: Kube) -> ApiServer:
+    """The stand-in, to be made to fail; on a real cluster the test is skipped."""
+    return kube.api

@@ -21,5 +21,5 @@ def token(token_id: str = "abcdef") -> BootstrapToken:
 
 def kubeconfig_of(kube: Kube, path: Path, user: dict[str, Any]) -> Path:
     """A kubeconfig for that user."""
-    path.write_text(pki.kubeconfig(kube.api.server, kube.api.authority.certificate, user))
+    path.write_text(pki.kubeconfig(kube.server, kube.ca, user))
     return path

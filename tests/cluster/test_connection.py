@@ -14,12 +14,13 @@ from netboot.cluster.client import KubernetesApi
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable
 from tests.cluster.talking import SECRET, kubeconfig_of
 from tests.kube import pki
+from tests.kube.apiserver import ApiServer
 from tests.kube.fixtures import Kube
 
 
 async def test_a_client_certificate_works(kube: Kube, tmp_path: Path) -> None:
     """From data and from files beside the kubeconfig."""
-    certificate, key = kube.api.authority.client("admin", ["system:masters"])
+    certificate, key = kube.certificate_of("admin", "system:masters")
     (tmp_path / "me.crt").write_bytes(certificate)
     (tmp_path / "me.key").write_bytes(key)
     users = [
@@ -40,7 +41,7 @@ async def test_a_renewed_token_file_counts_at_once(kube: Kube, tmp_path: Path) -
     with pytest.raises(ClusterRefused) as raised:
         await client.node("m1")
     assert raised.value.status == 401
-    file.write_text((kube.directory / "appliance.token").read_text())
+    file.write_text(kube.token)
     assert await client.node("m1") is None
     await client.close()
 
@@ -49,7 +50,7 @@ async def test_a_plugin_is_asked_again_when_its_credential_expires_or_is_refused
     kube: Kube, tmp_path: Path
 ) -> None:
     """Once per credential: again after its expirationTimestamp, and once more on a 401."""
-    good = (kube.directory / "appliance.token").read_text()
+    good = kube.token
     answer, count = tmp_path / "answer", tmp_path / "count"
     plugin = tmp_path / "plugin"
     plugin.write_text(f"#!/bin/sh\necho x >>{count}\ncat {answer}\n")
@@ -87,8 +88,8 @@ async def test_a_pod_uses_its_service_account(
     kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a kubeconfig, by the mounted folder and the environment."""
-    (tmp_path / "token").write_text((kube.directory / "appliance.token").read_text())
-    (tmp_path / "ca.crt").write_bytes(kube.api.authority.certificate)
+    (tmp_path / "token").write_text(kube.token)
+    (tmp_path / "ca.crt").write_bytes(kube.ca)
     monkeypatch.setattr("netboot.cluster.kubeconfig.load_in_cluster.__defaults__", (tmp_path,))
     host, _, port = kube.endpoint.rpartition(":")
     environ = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
@@ -133,7 +134,7 @@ async def test_a_slow_server_is_given_up(kube: Kube) -> None:
 async def test_another_authority_is_not_trusted(kube: Kube, tmp_path: Path) -> None:
     """A server whose certificate the kubeconfig's authority did not sign is not asked for anything."""
     path = tmp_path / "kubeconfig"
-    path.write_text(pki.kubeconfig(kube.api.server, pki.Authority().certificate, {"token": SECRET}))
+    path.write_text(pki.kubeconfig(kube.server, pki.Authority().certificate, {"token": SECRET}))
     client = KubernetesApi("blue", path)
     with pytest.raises(ClusterUnavailable, match="not signed by the kubeconfig's authority") as raised:
         await client.node("m1")
@@ -170,3 +171,40 @@ async def test_a_clock_that_is_far_off_is_reported_once(
     assert api.skew is not None and 290 < api.skew < 310
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert len(warnings) == 1 and "s ahead of ours" in warnings[0].getMessage()
+
+
+async def test_a_throttled_call_says_when_to_ask_again(faults: ApiServer, api: KubernetesApi) -> None:
+    """429 with Retry-After, in plain text; the time is bounded."""
+    for asked, seconds in ((3, 3.0), (86400, 60.0)):
+        faults.settings.throttle = asked
+        with pytest.raises(ClusterUnavailable) as raised:
+            await api.node("m1")
+        assert (raised.value.status, raised.value.retry_after) == (429, seconds)
+
+
+async def test_an_expired_credential_is_refused_until_it_is_renewed(
+    kube: Kube, faults: ApiServer, tmp_path: Path
+) -> None:
+    """401; a bound token in a file that somebody renews counts again without a restart."""
+    admin = await kube.admin()
+    path = "/api/v1/namespaces/netboot/serviceaccounts/appliance/token"
+
+    async def lent() -> str:
+        return str(
+            (await admin.call("POST", path, {"spec": {"expirationSeconds": 600}}))[1]["status"]["token"]
+        )
+
+    file = tmp_path / "token"
+    file.write_text(await lent())
+    client = KubernetesApi("blue", kubeconfig_of(kube, tmp_path / "kubeconfig", {"tokenFile": "token"}))
+    assert await client.node("m1") is None
+    faults.settings.clock_skew = 601
+    with pytest.raises(ClusterRefused) as raised:
+        await client.node("m1")
+    assert raised.value.status == 401
+    file.write_text(await lent())
+    assert await client.node("m1") is None
+    faults.settings.credentials_expired = True
+    with pytest.raises(ClusterRefused):
+        await client.node("m1")
+    await client.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from netboot.cluster import Access
@@ -11,6 +9,7 @@ from netboot.cluster.client import KubernetesApi
 from netboot.cluster.tokens import authority_of
 from netboot.errors import ClusterRefused
 from tests.cluster.talking import SECRET, token
+from tests.kube.cluster import until
 from tests.kube.fixtures import DEFAULT_GROUP, Canaries, Kube
 
 
@@ -32,9 +31,9 @@ async def test_a_token_is_created_signed_and_deleted(
     with pytest.raises(ClusterRefused) as raised:
         await api.create_token(token())
     assert raised.value.status == 409
-    await asyncio.sleep(0.3)
+    await until(lambda: kube.signed("abcdef"))
     info = await api.cluster_info()
-    assert info.ca == kube.api.authority.certificate == await api.authority()
+    assert info.ca == kube.ca == await api.authority()
     assert set(info.signatures) == {"abcdef"}
     canaries.check(kube, made, info)
     assert await api.delete_token("abcdef") is True

@@ -8,10 +8,11 @@ import json
 import ssl
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
@@ -206,6 +207,18 @@ class Kube(ABC):
             "spec": {"minAvailable": least, "selector": {"matchLabels": labels}},
         }
         return self.create("poddisruptionbudgets", name, body, namespace)
+
+
+T = TypeVar("T")
+
+
+async def until(check: Callable[[], T], timeout: float = 20.0) -> T:
+    """The first result of `check` that is true."""
+    end = time.monotonic() + timeout
+    while not (found := check()):
+        assert time.monotonic() < end, "nothing happened in time"
+        await asyncio.sleep(0.005)
+    return found
 
 
 def token_secret(token: str, life: float = 900, **fields: str) -> Json:

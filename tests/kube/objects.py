@@ -90,13 +90,7 @@ class Objects:
         present = self._find(key)
         made = copy.deepcopy(body)
         metadata = made.setdefault("metadata", {})
-        asked, have = metadata.get("resourceVersion"), present["metadata"]["resourceVersion"]
-        if asked not in (None, "", have):
-            raise status.conflict(
-                key.resource,
-                key.name,
-                "the object has been modified; please apply your changes to the latest version and try again",
-            )
+        require_fresh(key, present, made)
         if metadata.get("uid") not in (None, present["metadata"]["uid"]):
             uid = metadata["uid"]
             raise status.invalid(
@@ -107,7 +101,7 @@ class Objects:
         for name in ("uid", "creationTimestamp", "name", "namespace"):
             if name in present["metadata"]:
                 metadata[name] = present["metadata"][name]
-        metadata["resourceVersion"] = have
+        metadata["resourceVersion"] = present["metadata"]["resourceVersion"]
         if made == present:
             return copy.deepcopy(present)
         return self._put(key, made, "MODIFIED")
@@ -173,6 +167,17 @@ def valid_name(kind: str, name: str) -> None:
             name,
             f'metadata.name: Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower '
             "case alphanumeric characters, '-' or '.'",
+        )
+
+
+def require_fresh(key: Key, present: Json, wanted: Json) -> None:
+    """Raises 409 where the change was made for an older version."""
+    asked = wanted.get("metadata", {}).get("resourceVersion")
+    if asked not in (None, "", present["metadata"]["resourceVersion"]):
+        raise status.conflict(
+            key.resource,
+            key.name,
+            "the object has been modified; please apply your changes to the latest version and try again",
         )
 
 

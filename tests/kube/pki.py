@@ -159,6 +159,15 @@ def is_signed(request: bytes) -> bool:
     return x509.load_pem_x509_csr(request).is_signature_valid
 
 
+def new_request(common: str, organization: str, names: Iterable[str] = ()) -> bytes:
+    """A CSR in PEM, by a key that nobody keeps."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common, [organization]))
+    if listed := [_general_name(name) for name in names]:
+        builder = builder.add_extension(x509.SubjectAlternativeName(listed), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def subject_of(request: bytes) -> tuple[str, list[str], bool]:
     """Common name, organizations and whether there are alternative names, of a CSR in PEM."""
     csr = x509.load_pem_x509_csr(request)

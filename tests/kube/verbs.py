@@ -12,7 +12,7 @@ from tests.kube.access import Authorizer, Question
 from tests.kube.accounts import Accounts
 from tests.kube.bootstrap import User
 from tests.kube.kinds import AUTHORIZATION, RBAC, Kind, Target
-from tests.kube.objects import Key, Objects, require, valid_name
+from tests.kube.objects import Key, Objects, require, require_fresh, valid_name
 from tests.kube.pods import Pods
 from tests.kube.policies import Policies
 from tests.kube.reviews import review, rules_review
@@ -119,6 +119,7 @@ class Verbs:
         return self._add(user, target, target.name, body), True
 
     def _replace(self, user: User, target: Target, present: Json, wanted: Json) -> Json:
+        require_fresh(target.key, present, wanted)
         wanted = self._of_subresource(user, target, present, wanted)
         if target.kind.resource in ("nodes", "leases"):
             admission.node_restriction(user, target.kind.resource, target.name, present, wanted)
