@@ -30,10 +30,11 @@ LEVELS = (
 CORES = (
     "errors", "model", "boot", "dhcp.wire", "dhcp.options", "dhcp.engine", "dhcp.route",
     "dhcp.profile", "dhcp.pool", "dhcp.stock", "dhcp.site", "dhcp.identity", "dhcp.places",
-    "dhcp.option_values", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
+    "dhcp.option_values", "dhcp.unmoved", "dhcp.proxy", "dhcp.admission", "dhcp.rivals",
     "tftp.wire", "tftp.transfer", "dhcp.readable",
     "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
-    "cluster.approval", "probe.clients", "probe.offers", "probe.script",
+    "join.authority", "join.csr", "join.kubelet", "join.static_files",
+    "cluster.approval", "cluster.rights", "probe.clients", "probe.offers", "probe.script",
 )  # fmt: skip
 DOORS = ("store", "join", "cluster", "power", "proc")
 SHELLS = (
