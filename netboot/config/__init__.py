@@ -150,7 +150,7 @@ def _named_files(root: schema.Root, source: Source) -> Iterator[NamedFile]:
     for name, image in root.images.items():
         named += _paths(("images", name), image, "public_key")
     for index, cluster in enumerate(root.clusters):
-        keys = ("kubeconfig", "certificate_key_file", "ca_certificate", "ca_key_file")
+        keys = ("kubeconfig", "certificate_key_file", "ca_certificate", "ca_key_file", "directory")
         named += _paths(("clusters", index, "join"), cluster.join, *keys)
     for index, pool in enumerate(root.pools):
         for number, node in enumerate(pool.nodes):

@@ -23,6 +23,7 @@ from netboot.config.model import Api, Config, Server
 from netboot.config.tls import Certificate
 from netboot.dhcp.proxy import BOOT_SERVER_PORT
 from netboot.errors import ConfigError, StartError
+from netboot.join.static_files import doubts
 from netboot.model.image import split_reference
 from netboot.model.inventory import Network
 
@@ -198,6 +199,23 @@ def _https(config: Config) -> Iterator[str]:
         https.authority()
     except StartError as error:
         yield f"server.boot_https: {error}"
+
+
+def unusable(config: Config) -> Iterator[str]:
+    """Join method static: an authority that cannot sign, a folder without a declared node's files.
+
+    `serve` runs all the same: the nodes of that cluster wait until it is mended.
+    """
+    pools = config.inventory.pools
+    for cluster in config.inventory.clusters.values():
+        join = cluster.join
+        named = [path for path in (join.ca_certificate, join.ca_key_file, join.directory) if path is not None]
+        if join.method != "static" or not all(map(exists, named)):
+            continue  # what is missing was told already
+        nodes = [n.name for n in config.inventory.nodes if pools[n.pool].cluster == cluster.name]
+        wanted = nodes if join.directory is not None else [cluster.name]
+        found = dict.fromkeys(doubt for node in wanted for doubt in doubts(node, join, time.time()))
+        yield from (f"clusters[{cluster.name}].join: {doubt}" for doubt in found)
 
 
 def _api(config: Config) -> Iterator[str]:

@@ -187,15 +187,7 @@ _METHODS = ("kubeadm", "certificate", "tls-bootstrap", "static", "none")
 class Join(Entry):
     """clusters.join"""
 
-    method: Annotated[
-        str,
-        _P(values.choice(*_METHODS)),
-        NotYet(
-            harmless=("kubeadm", "none"),
-            what="this join method is not there yet",
-            remedy="write method: kubeadm with bind: cluster, or method: none (boots without joining)",
-        ),
-    ] = "none"
+    method: Annotated[str, _P(values.choice(*_METHODS))] = "none"
     kubeconfig: File | None = None
     bind: Annotated[str, _P(values.choice("node", "cluster"))] = "node"
     token_ttl: Annotated[float, _time(60, 3600)] = 900.0
@@ -226,9 +218,9 @@ class Join(Entry):
             remedy="leave it out, and keep strangers off the network that has the catch_all pool",
         ),
     ] = INFINITE
-    ca_certificate: Annotated[File | None, Later()] = None
-    ca_key_file: Annotated[File | None, Later()] = None
-    directory: Annotated[File | None, Later()] = None
+    ca_certificate: File | None = None
+    ca_key_file: File | None = None
+    directory: File | None = None
 
 
 class NodeActions(Entry):

@@ -69,3 +69,22 @@ async def pinned(api: ClusterApi, request: JoinRequest) -> tuple[str, ...]:
     if not set(shown) <= set(ours):
         raise JoinWithheld(reasons.wrong_authority(request, shown, ours), None)
     return shown
+
+
+async def trusted(api: ClusterApi, request: JoinRequest) -> bytes:
+    """R14 without kubeadm: the authority that our kubeconfig trusts, in PEM, for the node to trust it too.
+
+    Many such clusters have no cluster-info; where there is one it has to show no other authority.
+    """
+    authority = await api.authority()
+    if not pins_of(authority):
+        raise JoinWithheld(reasons.unknown_authority(request), None)
+    try:
+        shown = pins_of((await api.cluster_info()).ca)
+    except ClusterRefused as error:
+        if error.status not in (403, 404):
+            raise
+        return authority
+    if not set(shown) <= set(ours := pins_of(authority)):
+        raise JoinWithheld(reasons.wrong_authority(request, shown, ours), None)
+    return authority

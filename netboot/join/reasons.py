@@ -92,3 +92,32 @@ def refusal(request: JoinRequest, error: ClusterRefused) -> str:
             "Apply config/kubernetes/appliance.yaml there (docs/kubernetes.md)"
         )
     return f"cluster {name} refused: {error}"
+
+
+def unknown_authority(request: JoinRequest) -> str:
+    """R14: our kubeconfig names no authority that a node could trust."""
+    return (
+        f"wrong CA: the kubeconfig of cluster {request.cluster.name} names no authority "
+        "(certificate-authority-data), so its nodes could not tell their API server from another"
+    )
+
+
+def unissued(request: JoinRequest, waited: float) -> str:
+    """The controller-manager signs what is approved; it did not."""
+    return (
+        f"cluster {request.cluster.name} did not sign the approved certificate request of {request.node} "
+        f"within {waited:g} s: its controller-manager does not run, or without --cluster-signing-cert-file"
+    )
+
+
+def not_issued(request: JoinRequest, name: str, why: str) -> str:
+    """Somebody else denied it, or its signer failed."""
+    return (
+        f"the certificate request {name} of {request.node} was refused in cluster {request.cluster.name}: "
+        f"{why or 'without a reason'}"
+    )
+
+
+def wrong_request(request: JoinRequest, why: str) -> str:
+    """What the machine sent with its claim is not what its node may have."""
+    return f"{request.mac} at {request.address or 'an unknown address'} as {request.node}: {why}"

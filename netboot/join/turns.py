@@ -84,18 +84,18 @@ class Turns:
         """R6: only what is really handed out counts, at most five times per boot; else JoinWithheld."""
         if await self._store.count_credential(boot_id, CREDENTIALS):
             return
-        _bounded(self._spent)[boot_id] = None
+        bounded(self._spent)[boot_id] = None
         raise JoinWithheld(reasons.SPENT, None)
 
     def _wait(self, request: JoinRequest, reason: str, retry_after: float, now: float) -> JoinWithheld:
         """Ask again later, but not for ever."""
-        since = _bounded(self._waiting_since).setdefault(request.boot_id, now)
+        since = bounded(self._waiting_since).setdefault(request.boot_id, now)
         if now - since > self._patience:
             return JoinWithheld(f"given up after {now - since:.0f} s: {reason}", None)
         return JoinWithheld(reason, retry_after)
 
 
-def _bounded(memory: dict[str, T]) -> dict[str, T]:
+def bounded(memory: dict[str, T]) -> dict[str, T]:
     """The same dict, its oldest entries gone where it grew large."""
     while len(memory) > 10_000:
         del memory[next(iter(memory))]
