@@ -105,7 +105,7 @@ def split_endpoint(endpoint):
     return host.strip("[]"), int(port)
 
 
-def trusting(ca_pem=None, certificate=None):
+def trusting(ca_pem=None, certificate=None, key=None):
     """A TLS context: with an authority it verifies, without one it does not (kubeadm's first look)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca_pem is None:
@@ -114,7 +114,7 @@ def trusting(ca_pem=None, certificate=None):
     else:
         context.load_verify_locations(cadata=ca_pem)
     if certificate:
-        context.load_cert_chain(certificate)
+        context.load_cert_chain(certificate, key)
     return context
 
 
@@ -231,10 +231,23 @@ def kubeconfig(server, ca_pem, user):
 
 
 def client_of(name):
-    """The client that a kubeconfig of ours describes, and its authority in PEM with the server's URL."""
+    """The client that a kubeconfig describes, with the server's URL and its authority in PEM."""
     config = json.loads(read(name))
-    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
-    certificate = user.get("client-certificate")
-    context = trusting(ca, path(certificate) if certificate else None)
+    cluster = config["clusters"][0]["cluster"]
+    user = config["users"][0]["user"] if config.get("users") else {}
+    if "certificate-authority-data" in cluster:
+        ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    else:
+        ca = read(cluster["certificate-authority"])
+    certificate, key = _part(name, user, "client-certificate"), _part(name, user, "client-key")
+    context = trusting(ca, certificate, key)
     return Api(cluster["server"], context, user.get("token", "")), cluster["server"], ca
+
+
+def _part(kubeconfig_file, user, what):
+    """The file of a certificate or key that a kubeconfig names or carries."""
+    if what + "-data" not in user:
+        return path(user[what]) if user.get(what) else None
+    file = f"/run/node-standin/{kubeconfig_file.strip('/').replace('/', '-')}-{what}.pem"
+    write(file, base64.b64decode(user[what + "-data"]).decode())
+    return path(file)
