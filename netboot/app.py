@@ -36,6 +36,7 @@ from netboot.dhcp.conflict import Prober
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
+from netboot.fleet.roster import Roster
 from netboot.link import Ear
 from netboot.model.inventory import INFINITE, Inventory, Network
 from netboot.model.machine import Mac
@@ -111,7 +112,7 @@ class App:
         store: SqliteStore,
     ) -> None:
         self._config = config
-        self._inventory = inventory
+        self._roster = Roster(inventory)
         self._bound = bound
         self._paths = tuple(paths)
         self._stop = asyncio.Event()
@@ -126,7 +127,7 @@ class App:
             self._store, self._journal, time.time, lambda: boot_id(time.time(), secrets.token_bytes(4))
         )
         self._clusters = Clusterwork(
-            inventory=self.inventory, store=self._store, boots=self._boots, journal=self._journal
+            roster=self._roster, store=self._store, boots=self._boots, journal=self._journal
         )
         self._prober = Prober(bound.arp, bound.echo, self._journal)
         self._supervisor = self._helpers()
@@ -139,6 +140,7 @@ class App:
             journal=self._journal,
             bulk=self._supervisor,
             joins=self._clusters.joins,
+            admitted=self._clusters.operations.admitted,
             secret=bound.secret,
             neighbour=_neighbour,
             clock=time.time,
@@ -179,6 +181,7 @@ class App:
                 processes=self._supervisor.processes,
                 clock=time.time,
                 ready=self._ready,
+                assigner=self._clusters.operations,
                 audit=self._store,
                 tokens=self._access.tokens,
                 listen=config.api.host,
@@ -190,7 +193,7 @@ class App:
 
     def inventory(self) -> Inventory:
         """The snapshot in force."""
-        return self._inventory
+        return self._roster.inventory()
 
     def _helpers(self) -> Supervisor:
         server = self._config.server
@@ -231,6 +234,7 @@ class App:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_now.set)
         try:
+            await self._roster.start(self._store)
             await self._boots.start()
             await self._clusters.start()
             await self._serve()
@@ -259,7 +263,7 @@ class App:
             gc.collect()
             gc.freeze()  # what a start made lives on: no collection walks through it while machines wait
             gc.set_threshold(COLLECT_AFTER)
-            log.info("serving %s", ", ".join(sorted(self._inventory.networks)))
+            log.info("serving %s", ", ".join(sorted(self.inventory().networks)))
             await self._stop.wait()
             log.info("stopping: running downloads get a little time")
             for task in running:
@@ -348,10 +352,8 @@ class App:
         for warning in (*fresh.warnings, *needs_restart(self._config, fresh)):
             log.warning("%s", warning)
         await self._clusters.update(inventory.clusters.values())
-        self._config, self._inventory = (
-            replace(fresh, server=self._config.server, api=self._config.api),
-            inventory,
-        )
+        self._config = replace(fresh, server=self._config.server, api=self._config.api)
+        self._roster.declare(inventory)
         self._clusters.reloaded()
         self._serve_boot(boot_servers)
         self._journal.note("reloaded", "the changed configuration is in force")

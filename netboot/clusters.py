@@ -12,13 +12,15 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 
 from netboot.cluster.client import ClusterClients
-from netboot.events import Boots, Journal
+from netboot.events import Boots, Journal, boot_id
 from netboot.fleet.health import Health
 from netboot.fleet.joining import Joining
 from netboot.fleet.living import NodeObjects
+from netboot.fleet.operations import Operations
+from netboot.fleet.roster import Roster
 from netboot.fleet.watching import NodeWatch
 from netboot.join import JoinMaterial, JoinMethod, JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
@@ -28,7 +30,7 @@ from netboot.join.none import NoJoin
 from netboot.join.presence import Presence
 from netboot.join.turns import Turns
 from netboot.model.boot import Boot
-from netboot.model.inventory import Cluster, Inventory
+from netboot.model.inventory import Cluster
 from netboot.model.lease import Lease
 from netboot.store.sqlite import SqliteStore
 
@@ -39,9 +41,9 @@ class Clusterwork:
     """The daemon's whole business with Kubernetes; `start`, then `run` beside the servers, then `close`."""
 
     def __init__(
-        self, *, inventory: Callable[[], Inventory], store: SqliteStore, boots: Boots, journal: Journal
+        self, *, roster: Roster, store: SqliteStore, boots: Boots, journal: Journal
     ) -> None:
-        self._inventory = inventory
+        self._inventory = roster.inventory
         self._boots = boots
         self._journal = journal
         self.clients = ClusterClients(clock=time.time)
@@ -59,6 +61,16 @@ class Clusterwork:
         self._node_objects = NodeObjects(
             self.clients, self._cluster_of, clock=time.monotonic, exists=self._watch.exists
         )
+        self.operations = Operations(
+            roster=roster,
+            clusters=self.clients,
+            boots=boots,
+            store=store,
+            revoke=self.revoke,
+            journal=journal,
+            clock=time.time,
+            new_id=lambda: boot_id(time.time(), secrets.token_bytes(4)),
+        )
         self.problem = self._health.problem
         self.sign_of_life = self._node_objects.sign
 
@@ -68,6 +80,7 @@ class Clusterwork:
         """Know the clusters, take back what earlier runs left behind, go on with joins under way."""
         await self.update(self._inventory().clusters.values())
         self._resume(await self._mint.start())
+        await self.operations.start()
         self.reloaded()
 
     async def update(self, clusters: Iterable[Cluster]) -> None:
@@ -92,6 +105,7 @@ class Clusterwork:
             self._joining.run(),
             self._health.run(),
             self._node_objects.run(),
+            self.operations.run(),
         )
 
     async def close(self) -> None:

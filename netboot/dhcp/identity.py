@@ -76,4 +76,4 @@ class Cards:
         for lease in leases:
             node = inventory.by_name.get(lease.holder)
             if node and node.known_further and lease.live(now) and lease.mac not in inventory.by_mac:
-                self._cards[node.name], self._nodes[lease.mac] = lease.mac, node.name
+                self._cards[node.holder], self._nodes[lease.mac] = lease.mac, node.holder

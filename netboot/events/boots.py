@@ -95,6 +95,8 @@ class Boots:
             if claim is not None:
                 self.step(claim.boot_id, "claim", at=claim.claimed)
                 self.annotate(claim.boot_id, claimed=True, address=claim.address)
+                if claim.kept is not None:
+                    self.annotate(claim.boot_id, node=claim.kept.node, cluster=claim.kept.cluster)
 
     async def run(self) -> None:
         """Watch for stalls and write what changed, each half second, for ever."""

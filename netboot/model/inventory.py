@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from netboot.model.boot import Kept
 from netboot.model.machine import Client, Mac, other_order
 from netboot.model.manners import UNLIMITED, Admit, Limits, Rate
 from netboot.model.placement import Placement
@@ -426,6 +427,15 @@ class Inventory:
         reason = f"assigned to {placed.target} at run time ({declared}){how}"
         pool = self.pools[placed.pool] if placed.pool is not None else home
         return self._assignment(node.name, pool, placed.cluster, node, reason, known_by)
+
+    def as_claimed(self, found: Assignment, kept: Kept) -> Assignment:
+        """What a boot belonged to when it was claimed, whatever its machine was assigned to since.
+
+        Raises LookupError where that cluster or pool is not declared any more.
+        """
+        node = replace(found.node, tags=kept.tags) if found.node is not None else None
+        pool = self.pools[kept.pool]
+        return self._assignment(kept.node, pool, kept.cluster, node, found.reason, found.known_by)
 
     def catch(self, mac: Mac, pool: Pool) -> Assignment:
         """What an undeclared machine belongs to: the catch-all pool, under a name made of its MAC."""

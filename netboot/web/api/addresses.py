@@ -73,7 +73,7 @@ class AddressViews:
         if lease is None:
             raise Refused(404, "there is no such lease")
         shown = shapes.lease(lease, self._from.clock())
-        why = await self._from.addresses.forget(lease, force=_flag(request, "force"))
+        why = await self._from.addresses.forget(lease, force=answers.flag(request, "force"))
         if why:
             remedy = "Wait until it is gone, or use force=true (--force): who still has it then loses it"
             return guard.problem(409, f"{lease.address} is not released: {why}", remedy)
@@ -134,11 +134,3 @@ class AddressViews:
         return next(
             (x for x in every if which in (x.holder, x.name) or (mac is not None and x.mac == mac)), None
         )
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    """A query value that is true or false. Raises Refused."""
-    text = request.query.get(name, "false")
-    if text not in ("true", "false"):
-        raise Refused(400, f"{name} is true or false")
-    return text == "true"

@@ -20,6 +20,14 @@ def limit(request: web.Request, default: int) -> int:
     return int(text)
 
 
+def flag(request: web.Request, name: str) -> bool:
+    """A query value that is true or false. Raises Refused."""
+    text = request.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise Refused(400, f"{name} is true or false")
+    return text == "true"
+
+
 def mac(text: str) -> Mac:
     """A MAC address of a request. Raises Refused."""
     found = mac_or_none(text)

@@ -11,16 +11,21 @@ from netboot.web.api.roles import needed
 from netboot.web.api.shapes import SCHEMAS, Json, listing
 
 _PARAMETERS: dict[str, Json] = {
-    "mac": {"type": "string", "description": "a MAC address of the machine, with colons or dashes"},
+    "mac": {
+        "type": "string",
+        "description": "a MAC address of the machine, with colons or dashes, or its name",
+    },
     "node": {"type": "string", "description": "a node's name"},
     "network": {"type": "string", "description": "a network's name"},
     "pool": {"type": "string", "description": "a pool's name"},
     "cluster": {"type": "string", "description": "a cluster's name"},
     "limit": {"type": "integer", "minimum": 1, "maximum": 100000, "description": "how many at most"},
-    "id": {"type": "string", "description": "a boot's id"},
+    "id": {"type": "string", "description": "an id of the list"},
+    "drain": {"type": "boolean", "description": "have its pods go before it leaves its cluster"},
+    "dry_run": {"type": "boolean", "description": "say what would be done, and do nothing"},
     "name": {"type": "string", "description": "a name, or any MAC of the machine"},
     "which": {"type": "string", "description": "an address, a MAC or a holder's name"},
-    "force": {"type": "boolean", "description": "also where the machine shows a sign of life"},
+    "force": {"type": "boolean", "description": "also where something speaks against it"},
 }
 
 
@@ -36,6 +41,10 @@ class Route:
     query: tuple[str, ...] = ()
     media: str = "application/json"
     method: str = "GET"
+    body: str | None = None
+    """The schema of what it takes."""
+    status: int = 200
+    """Of its answer."""
 
     def answer(self) -> Json:
         """The schema of its answer."""
@@ -79,5 +88,8 @@ def _operation(route: Route, is_open: bool) -> Json:
     }
     found = {"description": route.summary, "content": {route.media: {"schema": route.answer()}}}
     operation: Json = {"summary": route.summary, "parameters": parameters}
+    if route.body is not None:
+        schema = {"$ref": f"#/components/schemas/{route.body}"}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     operation["security"] = [] if is_open else [{"token": [needed(route.method, route.path).word]}]
-    return {**operation, "responses": {"200": found, "default": problem}}
+    return {**operation, "responses": {str(route.status): found, "default": problem}}

@@ -19,6 +19,7 @@ _NEEDED: Mapping[tuple[str, str], Role] = {
     ("DELETE", "/api/v1/nodes/{}/assignment"): Role.OPERATOR,
     ("POST", "/api/v1/nodes/{}/admission"): Role.OPERATOR,
     ("DELETE", "/api/v1/nodes/{}/admission"): Role.OPERATOR,
+    ("DELETE", "/api/v1/operations/{}"): Role.OPERATOR,
 }
 """By method and path, `{}` for any part of it. What is not here: viewers read, administrators change."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from netboot.errors import ImageError
 from netboot.events import Event
@@ -18,34 +17,9 @@ from netboot.model.image import Generation
 from netboot.model.inventory import Assignment, Cluster, Network, Pool
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
-
-Json = dict[str, Any]
-
-TEXT: Json = {"type": "string"}
-NUMBER: Json = {"type": "number"}
-INTEGER: Json = {"type": "integer"}
-FLAG: Json = {"type": "boolean"}
-TEXTS: Json = {"type": "array", "items": TEXT}
-
-
-def optional(schema: Json) -> Json:
-    """The same, or null."""
-    return (
-        {**schema, "type": [schema["type"], "null"]}
-        if "type" in schema
-        else {"oneOf": [schema, {"type": "null"}]}
-    )
-
-
-def shape(**properties: Json) -> Json:
-    """An object that has all of these and no others."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
+from netboot.web.api import assignment_shapes
+from netboot.web.api.schema import FLAG, INTEGER, NUMBER, TEXT, TEXTS, optional, shape
+from netboot.web.api.schema import Json as Json
 
 STEP = shape(
     step={"type": "string", "enum": list(STEPS)},
@@ -163,17 +137,30 @@ NODE = shape(
     network=TEXT,
     image=optional(TEXT),
     reason=TEXT,
+    assignment=optional({"$ref": "#/components/schemas/Assignment"}),
+    admission={"type": "string", "enum": ["automatic", "waiting", "admitted"]},
     boot=optional({"$ref": "#/components/schemas/Boot"}),
 )
 
 
-def node(assignment: Assignment, macs: tuple[Mac, ...], lease: Lease | None, newest: Boot | None) -> Json:
-    """One machine: what it belongs to and why, the address it holds or will be given, its newest boot."""
+def node(
+    assignment: Assignment,
+    macs: tuple[Mac, ...],
+    lease: Lease | None,
+    newest: Boot | None,
+    *,
+    placed: Json | None,
+    admission: str,
+) -> Json:
+    """One machine: what it belongs to and why, the address it holds or will be given, its newest boot.
+
+    `placed` is its run-time assignment; `admission` tells whether an operator has to let it in.
+    """
     held = lease.address if lease else None
     address = assignment.address or held
     return {
         "name": assignment.name,
-        "declared": assignment.node is not None,
+        "declared": assignment.node is not None and assignment.node.declared,
         "macs": list(macs),
         "address": str(address) if address else None,
         "pool": assignment.pool.name,
@@ -181,6 +168,8 @@ def node(assignment: Assignment, macs: tuple[Mac, ...], lease: Lease | None, new
         "network": assignment.network.name,
         "image": assignment.image,
         "reason": assignment.reason,
+        "assignment": placed,
+        "admission": admission,
         "boot": boot(newest) if newest else None,
     }
 
@@ -360,6 +349,7 @@ SCHEMAS: Mapping[str, Json] = {
     "Audit": AUDIT,
     "Self": SELF,
     "Problem": PROBLEM,
+    **assignment_shapes.SCHEMAS,
 }
 
 

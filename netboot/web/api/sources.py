@@ -11,6 +11,9 @@ from netboot.events import Boots, Journal
 from netboot.model.access import ApiToken
 from netboot.model.inventory import Inventory, Network
 from netboot.model.lease import Lease, Rest, Usage
+from netboot.model.machine import Mac
+from netboot.model.operation import Operation, Order
+from netboot.model.placement import Admission, Placement
 from netboot.proc import ProcessInfo
 from netboot.store import AuditStore, LeaseStore
 
@@ -32,6 +35,49 @@ class Addresses(Protocol):
         """
 
 
+class Assigner(Protocol):
+    """Who assigns machines at run time, and follows what comes of it."""
+
+    async def machine(self, which: str) -> str:
+        """What assignments of the machine of a MAC or name are filed under. Raises Refused and StoreError."""
+
+    async def assign(self, which: str, order: Order, *, by: str, dry_run: bool) -> Operation:
+        """Begin a reassignment; on disk when it returns. Raises Refused and StoreError."""
+
+    async def unassign(self, which: str, order: Order, *, by: str, dry_run: bool) -> Operation:
+        """Return a machine to what the file declares. Raises Refused and StoreError."""
+
+    async def cancel(self, operation_id: str) -> Operation:
+        """Roll an operation back. Raises Refused and StoreError."""
+
+    def operations(self, *, limit: int) -> Sequence[Operation]:
+        """The newest operations, newest first."""
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """One operation."""
+
+    def placements(self) -> Sequence[Placement]:
+        """Every run-time assignment."""
+
+    def placement(self, machine: str) -> Placement | None:
+        """The run-time assignment of a machine."""
+
+    def broken(self, machine: str) -> str | None:
+        """Why a machine's assignment does not count; None where it does."""
+
+    def drift(self, machine: str) -> Sequence[str]:
+        """How a machine departs from what the file declares, in words."""
+
+    def admitted(self, mac: Mac) -> bool:
+        """Whether an operator let this machine in."""
+
+    async def admit(self, mac: Mac, by: str) -> Admission:
+        """Let a machine join; on disk when it returns. Raises StoreError."""
+
+    async def end_admission(self, mac: Mac) -> Admission:
+        """Let it join no longer. Raises Refused and StoreError."""
+
+
 def _nothing(_: str) -> str | None:
     return None
 
@@ -46,6 +92,7 @@ class Sources:
     addresses: Addresses
     catalog: Catalog
     inventory: Callable[[], Inventory]
+    assigner: Assigner
     audit: AuditStore
     tokens: Callable[[], Sequence[ApiToken]]
     """The tokens that are let in."""

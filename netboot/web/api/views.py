@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from netboot import __version__
+from netboot.boot.admission import needs_approval
 from netboot.catalog import Catalog
 from netboot.errors import ImageError, Refused
 from netboot.events import Event, Topic
@@ -19,6 +20,7 @@ from netboot.model.lease import Lease
 from netboot.model.machine import Mac
 from netboot.web.api import answers, guard, metrics, openapi, shapes
 from netboot.web.api.addresses import AddressViews
+from netboot.web.api.assignments import AssignmentViews
 from netboot.web.api.audit import Auditor
 from netboot.web.api.openapi import Route
 from netboot.web.api.roles import OPEN_PATHS
@@ -32,6 +34,10 @@ PING = 15
 _PAGE = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
+    **{
+        f"/page/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("actions", "api", "dom", "machines", "panels")
+    },
     "/page.css": ("page.css", "text/css"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
@@ -66,6 +72,7 @@ class Views:
     def __init__(self, sources: Sources) -> None:
         self._from = sources
         self._addresses = AddressViews(sources)
+        self._assignments = AssignmentViews(sources)
         self._streams: set[asyncio.Queue[Topic]] = set()
         self._ending = asyncio.Event()
 
@@ -79,6 +86,7 @@ class Views:
             Route(f"{v1}/nodes", self.nodes, "machines", "Node", True, ("pool", "cluster", *few)),
             Route(f"{v1}/nodes/{{name}}", self.node, "one machine by its name or a MAC", "Node"),
             *self._addresses.routes(),
+            *self._assignments.routes(),
             Route(f"{v1}/clusters", self.clusters, "clusters", "Cluster", True),
             Route(f"{v1}/clusters/{{name}}", self.cluster, "one cluster", "Cluster"),
             Route(f"{v1}/images", self.images, "images", "Image", True),
@@ -260,9 +268,18 @@ class Views:
         return next((m for m in await self._machines() if name == m[0].name or mac in m[1]), None)
 
     async def _node(self, assignment: Assignment, macs: tuple[Mac, ...]) -> shapes.Json:
-        holder = assignment.name if assignment.node else str(macs[0])
+        holder = assignment.node.holder if assignment.node else str(macs[0])
         lease = await self._from.leases.lease_of(holder, assignment.network.name)
-        return shapes.node(assignment, macs, lease, self._from.boots.of_node(assignment.name))
+        newest = self._from.boots.of_node(assignment.name) or next(
+            (boot for mac in macs if (boot := self._from.boots.current(mac))), None
+        )
+        placed, admission = self._assignments.shown(holder), self._admission(assignment, macs)
+        return shapes.node(assignment, macs, lease, newest, placed=placed, admission=admission)
+
+    def _admission(self, assignment: Assignment, macs: tuple[Mac, ...]) -> str:
+        if not needs_approval(assignment):
+            return "automatic"
+        return "admitted" if any(map(self._from.assigner.admitted, macs)) else "waiting"
 
     def _clusters(self) -> list[shapes.Json]:
         inventory, problem = self._from.inventory(), self._from.cluster_problem

@@ -22,6 +22,7 @@ from netboot.events import Boots, Journal
 from netboot.join import JoinMaterial, JoinMethod
 from netboot.model.boot import Boot
 from netboot.model.inventory import Inventory
+from netboot.model.machine import Mac
 from netboot.proc import BulkPool, Place, Progress
 from netboot.store import Store
 from netboot.web.accept import Acceptor
@@ -55,6 +56,7 @@ class BootHttp:
         journal: Journal,
         bulk: BulkPool,
         joins: Mapping[str, JoinMethod],
+        admitted: Callable[[Mac], bool] = lambda mac: False,
         secret: bytes,
         neighbour: Neighbour,
         clock: Callable[[], float],
@@ -84,7 +86,7 @@ class BootHttp:
         self._queue = DownloadQueue(site, storm)
         self._scripts = Scripts(site, self._queue)
         self._claims = Claims(site, assigned, turns)
-        self._sessions = Sessions(site, assigned, turns, joins, rng)
+        self._sessions = Sessions(site, assigned, turns, joins, admitted, rng)
         self._routes: dict[str, tuple[str, Handler]] = {
             "/boot.ipxe": ("GET", self._scripts.boot_script),
             "/boot.ipxe.0": ("GET", self._scripts.boot_script),  # dnsmasq's pxe-service appends a layer

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from ipaddress import IPv4Address
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from netboot.errors import Refused
-from netboot.model.boot import Boot
+from netboot.model.boot import Boot, Claim
 from netboot.model.inventory import Assignment, NoMatch
 from netboot.web.boot.site import Site
 
@@ -18,7 +17,7 @@ _Kept = TypeVar("_Kept")
 
 
 class Assigned:
-    """What boots belong to: a claimed boot keeps its assignment over a reload."""
+    """What boots belong to: a claimed boot keeps its assignment over a reload and a restart."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -41,10 +40,20 @@ class Assigned:
             raise Refused(404, f"{boot.mac} belongs to nothing any more: {found.reason}")
         return found
 
-    def of_claimed(self, boot: Boot, address: IPv4Address) -> Assignment:
-        """The same after a restart: the address of its claim tells its network. Raises Refused."""
-        networks = self._site.inventory().networks.values()
-        return self.of(boot, next((n.name for n in networks if address in n.subnet), ""))
+    def of_claimed(self, boot: Boot, claim: Claim) -> Assignment:
+        """The same after a restart: its claim tells its network, and what it belonged to. Raises Refused."""
+        if kept := self._kept.get(boot.id):
+            return kept
+        inventory = self._site.inventory()
+        networks = inventory.networks.values()
+        found = self.of(boot, next((n.name for n in networks if claim.address in n.subnet), ""))
+        if claim.kept is not None:
+            try:
+                found = inventory.as_claimed(found, claim.kept)
+            except LookupError as error:
+                raise Refused(404, f"{boot.node}'s boot belongs to {error}, which is gone") from None
+        self.keep(boot, found)
+        return found
 
 
 class Turns:

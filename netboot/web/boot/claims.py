@@ -11,7 +11,7 @@ from netboot.boot.seed import seed_cpio
 from netboot.boot.session import Asker
 from netboot.boot.stall import DISK, last_step
 from netboot.errors import Refused, StoreError
-from netboot.model.boot import Boot, Claim
+from netboot.model.boot import Boot, Claim, Kept
 from netboot.model.inventory import Assignment, Network
 from netboot.model.lease import Lease
 from netboot.web.boot.answers import json_answer
@@ -81,11 +81,12 @@ class Claims:
             to = recipient(wanted.certificate)
             assignment = self._assigned.of(boot, lease.network)
             await self._lengthen(lease, assignment.network)
-            repeated = await self._burn(wanted, asker, to, boot, now)
+            repeated = await self._burn(wanted, asker, to, boot, kept_of(assignment), now)
             self._claimed(boot, wanted, lease, assignment)
         secret = session_secret(site.secret, boot.id, repeated.certificate_sha256)
         site.journal.counters["claims_answered"] += 1
-        return json_answer({"session": secret, "node": boot.node})
+        present = site.boots.get(boot.id) or boot
+        return json_answer({"session": secret, "node": present.node})
 
     def _boot_to_claim(self, lease: Lease, key: str | None) -> Boot:
         if key is not None:
@@ -102,10 +103,12 @@ class Claims:
         return [*([own] if own else []), *self._site.boots.all(lease.mac, limit=4)]
 
     async def _burn(
-        self, wanted: session.ClaimRequest, asker: Asker, to: Recipient, boot: Boot, now: float
+        self, wanted: session.ClaimRequest, asker: Asker, to: Recipient, boot: Boot, kept: Kept, now: float
     ) -> Claim:
         """Burn the key on disk; Refused where somebody else was faster."""
-        claim = Claim(boot.id, asker.address, wanted.sha256, to.pem, to.sha256, now, csr=wanted.csr)
+        claim = Claim(
+            boot.id, asker.address, wanted.sha256, to.pem, to.sha256, now, csr=wanted.csr, kept=kept
+        )
         standing = await self._site.store.burn(claim)
         if standing != claim and not session.repeats(wanted, asker.address, standing, now):
             raise Refused(404, f"the key of {boot.node}'s boot {boot.id} was used already")
@@ -130,6 +133,18 @@ class Claims:
     ) -> None:
         boots = self._site.boots
         self._assigned.keep(boot, assignment)
-        boots.annotate(boot.id, address=lease.address, system_uuid=wanted.uuid)
+        boots.annotate(
+            boot.id,
+            node=assignment.name,
+            cluster=assignment.cluster.name,
+            address=lease.address,
+            system_uuid=wanted.uuid,
+        )
         boots.step(boot.id, "claim")
         boots.claimed(boot.id)
+
+
+def kept_of(assignment: Assignment) -> Kept:
+    """What a boot belongs to from its claim on."""
+    tags = assignment.node.tags if assignment.node else ()
+    return Kept(assignment.name, assignment.cluster.name, assignment.pool.name, tags)

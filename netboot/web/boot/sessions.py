@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from netboot.boot import session
+from netboot.boot.admission import check_admission
 from netboot.boot.key import boot_of_session
 from netboot.boot.node_config import configuration
 from netboot.boot.sealing import recipient, seal
@@ -16,6 +17,7 @@ from netboot.errors import ClusterError, ClusterUnavailable, ConfigError, JoinWi
 from netboot.join import JoinMaterial, JoinMethod, request_of
 from netboot.model.boot import Boot, Claim
 from netboot.model.inventory import Assignment
+from netboot.model.machine import Mac
 from netboot.web.boot.answers import one_line, unavailable
 from netboot.web.boot.claimed import Assigned, Turns, remember
 from netboot.web.boot.site import Site
@@ -46,6 +48,7 @@ class Sessions:
         assigned: Assigned,
         turns: Turns,
         joins: Mapping[str, JoinMethod],
+        admitted: Callable[[Mac], bool],
         rng: random.Random | None,
     ) -> None:
         self.on_material: list[Callable[[Boot, JoinMaterial], None]] = []
@@ -53,6 +56,7 @@ class Sessions:
         self._assigned = assigned
         self._turns = turns
         self._joins = joins
+        self._admitted = admitted
         self._rng = rng or random.Random()
         self._log_lines: OrderedDict[str, int] = OrderedDict()
 
@@ -123,6 +127,7 @@ class Sessions:
         if boot.ended is not None:
             raise Refused(404, f"the configuration of a boot that is over: {boot.node}'s {boot.id}")
         assignment = self._assignment_of(live)
+        check_admission(assignment, boot.mac, self._admitted(boot.mac))
         method = self._joins.get(assignment.cluster.join.method)
         if method is None:
             raise JoinWithheld(f"join method {assignment.cluster.join.method} is not built in", None)
@@ -167,4 +172,4 @@ class Sessions:
         return not join.has_api and (detail == "none" if join.method == "none" else detail.startswith("done"))
 
     def _assignment_of(self, live: _Session) -> Assignment:
-        return self._assigned.of_claimed(live.boot, live.claim.address)
+        return self._assigned.of_claimed(live.boot, live.claim)

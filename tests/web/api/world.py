@@ -17,8 +17,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from netboot.catalog import Catalog
+from netboot.cluster import ClusterApi
 from netboot.dhcp.server import DhcpServer
+from netboot.errors import ClusterUnavailable
 from netboot.events import Boots, Journal
+from netboot.fleet.operations import Operations
+from netboot.fleet.roster import Roster
 from netboot.model.access import ApiToken, Role
 from netboot.model.image import FILES
 from netboot.model.inventory import AddressRange, Cluster, Inventory, JoinSettings, Network, Node, Pool
@@ -38,6 +42,14 @@ HASH = "$6$exampleexample$I0tbDFnPmwOiz5XKoN8c4z0cAH8bEktWoVWQ80oMp9XqUMyZmnja"
 SECRET_FILE = "content of a secret file"
 
 
+class NoClusters:
+    """No Kubernetes API answers."""
+
+    def api(self, cluster: str) -> ClusterApi:
+        """None does."""
+        raise ClusterUnavailable(f"{cluster} does not answer")
+
+
 class World:
     """Boots, journal, leases and inventory, with a clock that the test moves."""
 
@@ -55,6 +67,17 @@ class World:
             ApiToken("vera", Role.VIEWER, token_sha256(VIEWER)),
         )
         self.inventory = inventory()
+        self.roster = Roster(self.inventory)
+        self.operations = Operations(
+            roster=self.roster,
+            clusters=NoClusters(),
+            boots=self.boots,
+            store=self.store,
+            revoke=self.revoke,
+            journal=self.journal,
+            clock=lambda: self.now,
+            new_id=lambda: self.new_id().replace("b", "o"),
+        )
         self.dhcp = DhcpServer(
             inventory=lambda: self.inventory,
             leases=self.store,
@@ -69,6 +92,9 @@ class World:
         self.numbers += 1
         return f"b{self.numbers}"
 
+    async def revoke(self, boot_id: str) -> None:
+        """Nothing was given to anybody."""
+
     def sources(self, **changes: Any) -> Sources:
         """What the application is made of."""
         made: dict[str, Any] = {
@@ -78,6 +104,7 @@ class World:
             "addresses": self.dhcp,
             "catalog": Catalog(self.images_dir),
             "inventory": lambda: self.inventory,
+            "assigner": self.operations,
             "audit": self.store,
             "tokens": lambda: self.tokens,
             "listen": "127.0.0.1",
