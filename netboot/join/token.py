@@ -46,13 +46,18 @@ def draw(request: JoinRequest, *, random: Random, now: float) -> BootstrapToken:
     """A new token for one boot of one node, checked. Raises ValueError naming the field that is wrong."""
     return checked(
         BootstrapToken(
-            token_id="".join(random.choice(_ALPHABET) for _ in range(6)),
-            secret="".join(random.choice(_ALPHABET) for _ in range(16)),
+            token_id=characters(random, 6),
+            secret=characters(random, 16),
             expiration=expiration(now, request.cluster.join.token_ttl),
             groups=(NODE_BOUND if request.cluster.join.bind == "node" else NODE_GROUP,),
             description=f"netboot: node {request.node}, MAC {request.mac}, boot {request.boot_id}",
         )
     )
+
+
+def characters(random: Random, count: int) -> str:
+    """So many characters of an id or a secret (R1)."""
+    return "".join(random.choice(_ALPHABET) for _ in range(count))
 
 
 def expiration(now: float, life: float) -> str:
