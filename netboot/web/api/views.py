@@ -38,10 +38,6 @@ _PAGE = {
         f"/page/{name}.js": (f"{name}.js", "text/javascript")
         for name in ("actions", "api", "dom", "machines", "panels")
     },
-    **{
-        f"/page/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("actions", "api", "dom", "machines", "panels")
-    },
     "/page.css": ("page.css", "text/css"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
