@@ -26,6 +26,8 @@ VERBS = (
     "image",
     "pool",
     "cluster",
+    "assignment",
+    "operation",
     "audit",
     "token",
 )

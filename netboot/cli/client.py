@@ -100,22 +100,31 @@ class Client:
         """Remove a thing; what it was. Raises as `get` does."""
         return self._request("DELETE", _target(path, query))
 
+    def put(self, body: Json, *path: str) -> Json:
+        """Have a thing be so; what came of it. Raises as `get` does."""
+        return self._request("PUT", _target(path, {}), body)
+
+    def post(self, body: Json, *path: str) -> Json:
+        """Do a thing; what came of it. Raises as `get` does."""
+        return self._request("POST", _target(path, {}), body)
+
     def items(self, *path: str, **query: object) -> list[Json]:
         """The items of a list."""
         return list(self.get(*path, **query)["items"])
 
-    def _request(self, method: str, target: str) -> Json:
+    def _request(self, method: str, target: str, body: Json | None = None) -> Json:
         headers = {"Authorization": f"Bearer {_token(self.token_file)}", "Accept": "application/json"}
         connection = _connection(self.server, self.trust)
         try:
-            connection.request(method, target, headers=headers)
+            said = None if body is None else json.dumps(body)
+            connection.request(method, target, said, headers)
             answer = connection.getresponse()
-            body = answer.read(_MOST)
+            text = answer.read(_MOST)
         except (OSError, http.client.HTTPException) as error:
             raise NetbootError(_unreached(self.server, error)) from None
         finally:
             connection.close()
-        return self._document(answer.status, body)
+        return self._document(answer.status, text)
 
     def _document(self, status: int, body: bytes) -> Json:
         try:
@@ -128,7 +137,7 @@ class Client:
             )
         if status == 401:
             raise ApiError(status, f"{self.server} does not know the token in {self.token_file}")
-        if status != 200:
+        if status not in (200, 202):
             raise ApiError(status, f"{document.get('reason', status)}. {document.get('remedy', '')}".strip())
         return document
 
