@@ -18,11 +18,21 @@ from collections.abc import Sequence
 Datagram = tuple[bytes, str, int]
 """What is said, and the address and port of who said it or shall hear it."""
 
+Arrival = tuple[bytes, str, int, bool]
+"""The same of one that came, and whether it was said to everybody (by broadcast)."""
+
 MOST = 64
 """Datagrams in one call."""
 
 _NAME = 16
 """Octets of a sockaddr_in."""
+
+IP_PKTINFO = 8  # linux/in.h; the socket module has no name for it before Python 3.12
+CONTROL = socket.CMSG_SPACE(12)
+"""Octets of a control message with a struct in_pktinfo: interface, our own address, whom it was sent to."""
+
+_OWN, _TO, _WORDS = 5, 6, CONTROL // 4
+"""The two addresses in it, and its end, counted in words."""
 
 
 class _Part(ctypes.Structure):
@@ -58,44 +68,60 @@ _send = ctypes.CDLL(None, use_errno=True).sendmmsg
 
 
 class _Slots:
-    """Room for `MOST` datagrams of at most `size` octets, with their addresses, as the kernel wants them."""
+    """Room for `MOST` datagrams of at most `size` octets, with their addresses, as the kernel wants them.
 
-    def __init__(self, size: int) -> None:
+    `control`: octets of a control message that comes with each, for it is always the same one.
+    """
+
+    def __init__(self, size: int, control: int = 0) -> None:
         self.size = size
         self.octets = bytearray(MOST * size)
         self.names = bytearray(MOST * _NAME)
+        self.control = bytearray(MOST * control)
         self.parts = (_Part * MOST)()
         self.messages = (_Message * MOST)()
-        octets, names = _address(self.octets), _address(self.names)
+        octets, names, told = _address(self.octets), _address(self.names), _address(self.control)
         for i, (part, message) in enumerate(zip(self.parts, self.messages, strict=True)):
             part.base, part.size = octets + i * size, size
             header = message.header
             header.name, header.name_size = names + i * _NAME, _NAME
             header.parts, header.part_count = ctypes.addressof(part), 1
+            if control:
+                header.control, header.control_size = told + i * control, control
         self.sizes = memoryview(self.messages).cast("B").cast("I")[_Message.size.offset // 4 :: _STRIDE]
         """How long each datagram is that was received."""
 
 
 def _address(buffer: bytearray) -> int:
-    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
+    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer)) if buffer else 0
+
+
+def is_to_all(control: Sequence[tuple[int, int, bytes]]) -> bool:
+    """Whether a datagram that `recvmsg` brought with this control message was said to everybody."""
+    return any(info[4:8] != info[8:12] for _, _, info in control)
 
 
 class Inbox:
-    """Takes the datagrams that wait at a UDP socket; one longer than `size` is cut there."""
+    """Takes the datagrams that wait at a UDP socket; one longer than `size` is cut there.
+
+    Which were said to everybody is known of a socket with IP_PKTINFO set.
+    """
 
     def __init__(self, size: int) -> None:
-        self._slots = _Slots(size)
+        self._slots = _Slots(size, CONTROL)
         self._octets, self._names = memoryview(self._slots.octets), memoryview(self._slots.names)
+        self._told = memoryview(self._slots.control).cast("I")
 
-    def receive(self, fd: int, most: int) -> list[Datagram]:
+    def receive(self, fd: int, most: int) -> list[Arrival]:
         """At most `most` and `MOST` of those that wait; none where the socket has an error."""
         slots = self._slots
         count = _receive(fd, slots.messages, min(most, MOST), socket.MSG_DONTWAIT, None)
-        octets, names, size = self._octets, self._names, slots.size
+        octets, names, told, size = self._octets, self._names, self._told, slots.size
         return [
             (
                 octets[i * size : i * size + length].tobytes(),
                 *_whose(names[i * _NAME + 2 : i * _NAME + 8].tobytes()),
+                told[i * _WORDS + _OWN] != told[i * _WORDS + _TO],
             )
             for i, length in enumerate(slots.sizes[: max(count, 0)])
         ]

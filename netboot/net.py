@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from netboot.datagrams import Datagram, Inbox, Outbox
+from netboot.datagrams import CONTROL, IP_PKTINFO, Arrival, Datagram, Inbox, Outbox, is_to_all
 from netboot.errors import StartError
 from netboot.model.machine import Mac
 
@@ -26,7 +26,6 @@ MAX_REPLY = 1500
 
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _SIOCGIFHWADDR = 0x8927
-_IP_PKTINFO = 8  # linux/in.h; the socket module has no name for it before Python 3.12
 _ETHERTYPE_IPV4 = 0x0800
 _BROADCAST_MAC = b"\xff" * 6
 _BROADCAST = IPv4Address("255.255.255.255")
@@ -99,15 +98,15 @@ class Endpoint:
         """Every socket, for whoever keeps duplicates of them."""
         return [self._udp, self._packet] if self._packet else [self._udp]
 
-    def first(self) -> Datagram | None:
+    def first(self) -> Arrival | None:
         """The datagram that waits longest, None where none does: at half the cost of `receive`."""
         try:
-            data, (host, port) = self._udp.recvfrom(MAX_DATAGRAM + 1)
+            data, control, _, (host, port) = self._udp.recvmsg(MAX_DATAGRAM + 1, CONTROL)
         except OSError:
             return None
-        return data, host, port
+        return data, host, port, is_to_all(control)
 
-    def receive(self, most: int) -> list[Datagram]:
+    def receive(self, most: int) -> list[Arrival]:
         """At most `most` datagrams that wait, each with its source's address and port.
 
         None while the link is down; the next datagram shows that it is back.
@@ -120,7 +119,7 @@ class Endpoint:
             self._udp.sendto(payload, (host, port))
             return
         info = struct.pack("@i4s4s", self.facts.index, source.packed, b"\0\0\0\0")
-        self._udp.sendmsg([payload], [(socket.IPPROTO_IP, _IP_PKTINFO, info)], 0, (host, port))
+        self._udp.sendmsg([payload], [(socket.IPPROTO_IP, IP_PKTINFO, info)], 0, (host, port))
 
     def unicasts(self, datagrams: Sequence[Datagram], source: IPv4Address) -> list[OSError]:
         """Send many plain datagrams, from ours; what went wrong."""
@@ -182,6 +181,7 @@ def _bound(name: str, port: int) -> socket.socket:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
         _grow_receive_buffer(udp)
         udp.bind(("0.0.0.0", port))

@@ -78,11 +78,11 @@ class _Kept:
         """There is no socket."""
         return -1
 
-    def first(self) -> tuple[bytes, str, int] | None:
+    def first(self) -> tuple[bytes, str, int, bool] | None:
         """Nothing arrives by itself."""
         return None
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> Iterator[tuple[bytes, str, int, bool]]:
         """Nothing arrives by itself."""
         return iter(())
 

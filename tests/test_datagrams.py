@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netboot.datagrams import MOST, Inbox, Outbox
+from netboot.datagrams import CONTROL, IP_PKTINFO, MOST, Inbox, Outbox, is_to_all
 
 
 def udp() -> socket.socket:
@@ -35,7 +35,7 @@ def test_what_waits_is_taken_in_order_with_its_senders(ends: tuple[socket.socket
     for each in said:
         other.sendto(each, one.getsockname())
     taken = inbox.receive(one.fileno(), 3) + inbox.receive(one.fileno(), 8)
-    assert taken == [(each, *other.getsockname()) for each in said]
+    assert taken == [(each, *other.getsockname(), False) for each in said]
 
 
 def test_a_long_datagram_is_cut(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -52,7 +52,7 @@ def test_an_earlier_datagram_leaves_nothing_behind(ends: tuple[socket.socket, so
     inbox, outbox = Inbox(100), Outbox(100)
     for each in (b"a" * 90, b"", b"c" * 3):
         assert outbox.send(other.fileno(), [(each, *one.getsockname())]) == []
-        assert inbox.receive(one.fileno(), 1) == [(each, *other.getsockname())]
+        assert inbox.receive(one.fileno(), 1) == [(each, *other.getsockname(), False)]
 
 
 def test_more_than_a_call_takes_are_sent_by_several(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -72,6 +72,23 @@ def test_what_cannot_be_sent_keeps_nothing_back(ends: tuple[socket.socket, socke
     )
     assert sorted(error.errno or 0 for error in failed) == sorted([errno.EMSGSIZE, errno.EACCES])
     assert [one.recv(100), one.recv(100)] == [b"1", b"3"]
+
+
+def test_what_is_said_to_everybody_is_known() -> None:
+    """Of a socket that was told to tell; a datagram to our own address is none, whoever reads it."""
+    with udp() as sender, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("0.0.0.0", 0))
+        ours.settimeout(5)
+        ours.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        port, inbox = ours.getsockname()[1], Inbox(100)
+        for _ in range(2):
+            for host in ("127.255.255.255", "127.0.0.1", "127.255.255.255"):
+                sender.sendto(b"x", (host, port))
+            assert [to_all for *_, to_all in inbox.receive(ours.fileno(), 8)] == [True, False, True]
+        for host, to_all in (("127.255.255.255", True), ("127.0.0.1", False)):
+            sender.sendto(b"x", (host, port))
+            assert is_to_all(ours.recvmsg(100, CONTROL)[1]) is to_all
 
 
 def test_a_socket_with_an_error_gives_nothing() -> None:

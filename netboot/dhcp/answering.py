@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from netboot.dhcp.burst import Burst, Way
 from netboot.dhcp.chronicle import RECEIVED, Chronicle
 from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
-from netboot.dhcp.identity import is_second
+from netboot.dhcp.identity import is_second, without_claims
 from netboot.dhcp.options import client_of
 from netboot.dhcp.present import Present
 from netboot.dhcp.profile import Profile
@@ -27,7 +27,7 @@ from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket, StoreError
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
-from netboot.model.inventory import NoMatch
+from netboot.model.inventory import Network, NoMatch
 from netboot.model.lease import Lease
 from netboot.model.machine import Client, Speaker
 from netboot.store import LeaseStore
@@ -69,8 +69,10 @@ class Answering:
         self._door = Doorkeeper(leases, journal)
         self._beside = Beside(leases, boots, journal, chronicle, burst)
 
-    async def answer(self, data: bytes, port: Port, sender: Unicast | None) -> None:
+    async def answer(self, data: bytes, port: Port, sender: Unicast | None, to_all: bool = False) -> None:
         """Answer one datagram; `sender` is who asked on port 4011, None for port 67.
+
+        `to_all`: it came by broadcast, so that its sender is on the link.
 
         Raises MalformedPacket, StoreError and OSError.
         """
@@ -88,7 +90,7 @@ class Answering:
         if kind is Kind.REQUEST and 54 in packet.options:
             self._watch.chosen(packet, client, port.name, site.ours)
         held_as = self._present.cards.node_of(client.mac) if site.further else ""
-        found = site.profile(packet, kind, client, port, held_as)
+        found = site.profile(packet, kind, client, port, held_as, to_all)
         if isinstance(found, Profile) and found.contested:
             apart = await self._twins.told_apart(packet, kind, client, found, port, now)
             if apart is None or isinstance(apart, Reply):
@@ -98,6 +100,8 @@ class Answering:
         if isinstance(found, NoMatch):
             self._nobody(client, found, port)
             return
+        if kind is Kind.DISCOVER and found.assignment.node is None and (near := site.choice(client, port)):
+            found = await self._where_held(packet, client, found, port, near, now)
         if client.mac in site.moved and await self._twins.elsewhere(packet, client, found, port, now):
             return
         if may_differ(found, client):
@@ -155,6 +159,30 @@ class Answering:
             return
         text = f"{profile.assignment.name}: others were faster at its lease {ATTEMPTS} times"
         self._journal.refused("dhcp_claim_lost", text, source=client.mac)
+
+    async def _where_held(
+        self,
+        packet: Packet,
+        client: Client,
+        found: Profile,
+        port: Port,
+        networks: Iterable[Network],
+        now: float,
+    ) -> Profile:
+        """An undeclared machine in that network of its link where it has an address, or had one last.
+
+        RFC 2131 section 4.3.1: that comes before what it asks for. Raises StoreError.
+        """
+        site, leases = self._present.site(), []
+        for network in networks:
+            lease = await self._leases.lease_of(found.holder, network.name)
+            if lease is not None and int(lease.address) in site.addresses(network):
+                leases.append(lease)
+        if not leases:
+            return found
+        last = max(leases, key=lambda lease: (lease.live(now), lease.last_seen))
+        there = site.profile(packet, Kind.DISCOVER, without_claims(client), port, held=int(last.address))
+        return there if isinstance(there, Profile) else found
 
     async def _gather(
         self,

@@ -16,18 +16,19 @@ from netboot.events import Journal
 Work = Coroutine["asyncio.Future[Any]", None, None]
 """The handling of one datagram, which never raises; what it waits for are the store's futures."""
 
-Port = TypeVar("Port")
+Request = TypeVar("Request", bound=tuple[Any, ...])
+"""A datagram, and whatever else `handle` takes: where it came from, and where it arrived."""
 
 IN_FLIGHT = 4096
 """Requests that may wait for the store at once; more are dropped, their clients ask again."""
 
 
-class Intake(Generic[Port]):
-    """Requests (a datagram, its source, where it arrived) on their way to their answers."""
+class Intake(Generic[Request]):
+    """Requests on their way to their answers."""
 
     def __init__(
         self,
-        handle: Callable[[bytes, str, Port], Work],
+        handle: Callable[..., Work],
         declared: Callable[[], Container[str]],
         journal: Journal,
         answered: Callable[[], None],
@@ -37,7 +38,7 @@ class Intake(Generic[Port]):
         self._declared = declared
         self._journal = journal
         self._answered = answered
-        self._crowd: Crowd[tuple[bytes, str, Port]] = Crowd()
+        self._crowd: Crowd[Request] = Crowd()
         self._waiting: dict[asyncio.Future[Any], list[Work]] = {}
         """By what it waits for: one commit of the store answers many."""
         self.under_way = 0
@@ -53,7 +54,7 @@ class Intake(Generic[Port]):
         """Whether nobody waits at all."""
         return not self.under_way and not len(self._crowd)
 
-    def arrived(self, requests: list[tuple[bytes, str, Port]]) -> None:
+    def arrived(self, requests: list[Request]) -> None:
         """Answer these now, or those first whom the operator declared."""
         crowd, loop = self._crowd, asyncio.get_running_loop()
         crowded = len(crowd)
@@ -115,18 +116,18 @@ class Intake(Generic[Port]):
             pause = 3 * (loop.time() - began) if self._crowd.gives_way(began) else 0.0
             loop.call_later(pause, self._serve_crowd)
 
-    def _take(self, request: tuple[bytes, str, Port]) -> None:
+    def _take(self, request: Request) -> None:
         if self.under_way < IN_FLIGHT or self._is_let_in(request):
             self.start(self._handle(*request))
 
-    def _is_let_in(self, request: tuple[bytes, str, Port]) -> bool:
+    def _is_let_in(self, request: Request) -> bool:
         """Whether a full house still takes this request: a declared machine's, up to twice as many."""
         if self.under_way < 2 * IN_FLIGHT and self._is_declared(request):
             return True
         self._journal.refused("dhcp_overload", "the store is too slow: requests are dropped", source="")
         return False
 
-    def _is_declared(self, request: tuple[bytes, str, Port]) -> bool:
+    def _is_declared(self, request: Request) -> bool:
         return card(request[0]) in self._declared()
 
 

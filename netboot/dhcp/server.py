@@ -43,11 +43,15 @@ class Port(Way, Protocol):
     def fileno(self) -> int:
         """The socket that becomes readable."""
 
-    def first(self) -> tuple[bytes, str, int] | None:
+    def first(self) -> tuple[bytes, str, int, bool] | None:
         """The datagram that waits longest, as `receive` has it; None where none does."""
 
-    def receive(self, most: int) -> Iterable[tuple[bytes, str, int]]:
-        """Datagrams that wait, with their sources' addresses and ports."""
+    def receive(self, most: int) -> Iterable[tuple[bytes, str, int, bool]]:
+        """Datagrams that wait, with their sources' addresses and ports, and whether by broadcast."""
+
+
+Arrived = tuple[bytes, str, Port, None, bool]
+"""What `handle` takes of a datagram on port 67."""
 
 
 class Ear(Protocol):
@@ -102,7 +106,9 @@ class DhcpServer:
             burst=self._burst,
         )
         # what others are answered in a turn leaves together
-        self.intake: Intake[Port] = Intake(self.handle, lambda: inventory().by_mac, journal, self._burst.hold)
+        self.intake: Intake[Arrived] = Intake(
+            self.handle, lambda: inventory().by_mac, journal, self._burst.hold
+        )
         self._boot_servers: tuple[Port, ...] = ()
 
     @property
@@ -145,13 +151,15 @@ class DhcpServer:
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain_boot_server, endpoint)
 
-    async def handle(self, data: bytes, source: str, port: Port, sender: Unicast | None = None) -> None:
+    async def handle(
+        self, data: bytes, source: str, port: Port, sender: Unicast | None = None, to_all: bool = False
+    ) -> None:
         """Answer one datagram. Never raises: what goes wrong with it is counted and reported.
 
-        `sender` is who asked on port 4011, None for port 67.
+        `sender` is who asked on port 4011, None for port 67; `to_all`: whether it came by broadcast.
         """
         try:
-            await self._answering.answer(data, port, sender)
+            await self._answering.answer(data, port, sender, to_all)
         except MalformedPacket as error:
             who = source if source != "0.0.0.0" else card(data)
             self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=who)
@@ -175,13 +183,14 @@ class DhcpServer:
             first = port.first()
             if first is None:
                 return
-            self.intake.start(self.handle(first[0], first[1], port))
-        arrived = [(data, source, port) for data, source, _ in port.receive(BATCH)]
+            data, source, _, to_all = first
+            self.intake.start(self.handle(data, source, port, None, to_all))
+        arrived = [(data, source, port, None, to_all) for data, source, _, to_all in port.receive(BATCH)]
         if arrived:
             self.intake.arrived(arrived)
 
     def _drain_boot_server(self, port: Port) -> None:
-        for data, source, own_port in port.receive(BATCH):
+        for data, source, own_port, _ in port.receive(BATCH):
             if self.intake.has_room:
                 self.intake.start(self.handle(data, source, port, Unicast(source, own_port)))
 

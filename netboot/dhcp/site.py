@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from netboot.dhcp.engine import asked_address
 from netboot.dhcp.identity import claims_of
 from netboot.dhcp.places import Place
 from netboot.dhcp.pool import Addresses, addresses_of
@@ -86,6 +87,13 @@ class Site:
             self._pools[network.name] = addresses_of(network, self.ours, self.inventory.reserved)
         return self._pools[network.name]
 
+    def choice(self, client: Client, port: Interface) -> tuple[Network, ...]:
+        """The networks of a link that an undeclared machine may be of; none where it has no choice."""
+        if port.name not in self._shared or client.giaddr is not None:
+            return ()
+        here = self.inventory.network_of(interface=port.name, giaddr=None, subnet=client.subnet)
+        return here if len(here) > 1 else ()
+
     def profile(
         self,
         packet: Packet,
@@ -93,20 +101,23 @@ class Site:
         client: Client,
         port: Interface,
         held_as: str = "",
+        to_all: bool = False,
+        held: int | None = None,
     ) -> Profile | NoMatch:
         """The machine's profile as seen from where its packet came from, made once.
 
-        `held_as`: see `Inventory.match`.
+        `held_as`: see `Inventory.match`. `to_all`: a broadcast, which no router brought here. `held`: the
+        address that it has a lease of, which tells its network more surely than what it asks for.
         """
-        routed = 0 if kind is Kind.DISCOVER or packet.giaddr else packet.ciaddr
+        routed = 0 if kind is Kind.DISCOVER or packet.giaddr or to_all else packet.ciaddr
         said = (*claims_of(client), held_as) if self.further else None
-        wish = packet.options.get(50) if self._shared and port.name in self._shared else None
+        wish = held or (asked_address(packet, kind) if port.name in self._shared else None)
         key: _Key = (client.mac, port.name)
         if packet.giaddr or routed or said or wish or client.subnet is not None:
             key += (packet.giaddr, routed, packet.options.get(82), client.subnet, said, wish)
         found = self._profiles.get(key) or self._strangers.get(key)
         if found is None:
-            found = self._made(client, port, routed, held_as, packet.u32(50) if wish else None)
+            found = self._made(client, port, routed, held_as, wish)
             self._keep(key, found)
             if isinstance(found, Profile) and not routed:
                 self._note(client.mac, Place(port.name, packet.giaddr, found.network.name), packet.xid)

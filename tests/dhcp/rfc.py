@@ -125,17 +125,17 @@ class Site(World):
         self.port = RawPort()
         self.store.log = self.port.log
 
-    async def hear(self, data: bytes, source: str = "0.0.0.0") -> Answer | None:
-        """The reply to one datagram; None for silence."""
+    async def hear(self, data: bytes, source: str = "0.0.0.0", to_all: bool = False) -> Answer | None:
+        """The reply to one datagram, perhaps a broadcast; None for silence."""
         assert isinstance(self.port, RawPort)
         before = len(self.port.raw)
-        await self.server.handle(data, source, self.port)
+        await self.server.handle(data, source, self.port, None, to_all)
         assert len(self.port.raw) - before <= 1, "more than one reply"
         return self.port.raw[-1] if len(self.port.raw) > before else None
 
-    async def answer(self, data: bytes, source: str = "0.0.0.0") -> Answer:
+    async def answer(self, data: bytes, source: str = "0.0.0.0", to_all: bool = False) -> Answer:
         """The reply to one datagram, which there has to be."""
-        found = await self.hear(data, source)
+        found = await self.hear(data, source, to_all)
         assert found is not None, f"silence: {[e.text for e in self.journal.events()]}"
         return found
 

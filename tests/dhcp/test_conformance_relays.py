@@ -187,6 +187,71 @@ async def test_a_reboot_finds_its_network_among_several_on_a_link() -> None:
     assert other.address("yiaddr").startswith("10.77.0.")
 
 
+async def test_the_current_binding_tells_the_network_of_a_link_then_the_old_one() -> None:
+    """RFC 2131 section 4.3.1: both come before the address that it asks for; then the first network."""
+    world = two_on_one_link()
+    own = (await world.lease(STRANGER, ("subnet-selection", "10.78.0.0"))).address("yiaddr")
+    for asked in ((), (("requested_addr", "10.77.0.150"),)):
+        assert (await world.answer(request(STRANGER, "discover", *asked))).address("yiaddr") == own
+    assert (await world.answer(selecting(STRANGER, own))).kind == ACK
+    world.now += 10 * world.inventory.networks["lab"].lease
+    assert (await world.answer(request(STRANGER, "discover"))).address("yiaddr") == own, "expired"
+    chosen = await world.answer(request(STRANGER, "discover", ("subnet-selection", "10.77.0.0")))
+    assert chosen.address("yiaddr").startswith("10.77.0."), "a subnet that it selects"
+    other = await world.answer(request(OTHER_STRANGER, "discover"))
+    assert other.address("yiaddr").startswith("10.77.0.")
+
+
+async def test_of_two_bindings_on_a_link_the_living_one_counts() -> None:
+    """A machine that selected each of the two subnets once."""
+    world = two_on_one_link()
+    await world.lease(STRANGER, ("subnet-selection", "10.78.0.0"))
+    world.now += 10 * world.inventory.networks["two"].lease
+    first = (await world.lease(STRANGER, ("subnet-selection", "10.77.0.0"))).address("yiaddr")
+    assert (await world.answer(request(STRANGER, "discover"))).address("yiaddr") == first
+
+
+async def test_a_binding_that_left_the_range_tells_no_network() -> None:
+    """A reload took the address out of the second network's range."""
+    world = two_on_one_link()
+    await world.lease(STRANGER, ("subnet-selection", "10.78.0.0"))
+    networks = dict(world.inventory.networks)
+    networks["two"] = replace(networks["two"], ranges=())
+    world.inventory = replace(world.inventory, networks=networks)
+    assert (await world.answer(request(STRANGER, "discover"))).address("yiaddr").startswith("10.77.0.")
+
+
+async def test_a_rebind_by_broadcast_finds_its_network_among_several_on_a_link() -> None:
+    """It says its address in ciaddr alone (RFC 2131 section 4.3.2)."""
+    world = two_on_one_link()
+    own = (await world.lease(STRANGER, ("subnet-selection", "10.78.0.0"))).address("yiaddr")
+    ack = await world.answer(request(STRANGER, "request", ciaddr=own), own, to_all=True)
+    assert (ack.kind, ack.address("yiaddr"), ack.way) == (ACK, own, f"udp {own}:68")
+
+
+async def test_a_rebind_by_broadcast_is_from_a_machine_on_the_link() -> None:
+    """One that was moved here from behind a relay agent is refused; a routed renewal is not."""
+    world = relayed()
+    own = (await world.lease(STRANGER, giaddr="10.99.0.1")).address("yiaddr")
+    renewal = request(STRANGER, "request", ciaddr=own)
+    routed = await world.answer(renewal, own)
+    assert (routed.kind, routed.way) == (ACK, f"udp {own}:68")
+    before = world.store.by_address[IPv4Address(own)]
+    world.now += 5
+    moved = await world.answer(renewal, own, to_all=True)
+    assert (moved.kind, moved.way) == (NAK, "broadcast")
+    assert world.store.by_address[IPv4Address(own)] == before, "and prolongs nothing"
+
+
+async def test_a_rebind_through_a_relay_agent_of_a_machine_from_the_link_is_refused() -> None:
+    """The other way round; the agent is asked to hand the refusal to everybody."""
+    world = relayed()
+    own = (await world.lease(STRANGER)).address("yiaddr")
+    world.now += 120
+    moved = await world.answer(request(STRANGER, "request", ciaddr=own, giaddr="10.99.0.1"), "10.99.0.1")
+    assert (moved.kind, moved.way, moved.head[-1]) == (NAK, "udp 10.99.0.1:67", 0x8000)
+
+
 async def test_a_declared_machine_finds_its_network_among_several_on_a_link() -> None:
     """Its pool's."""
     world = two_on_one_link()

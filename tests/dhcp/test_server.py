@@ -96,12 +96,12 @@ class Wire(Feed):
         """The socket's."""
         return self._socket.fileno()
 
-    def receive(self, most: int) -> list[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> list[tuple[bytes, str, int, bool]]:
         """What arrived."""
         found = []
         while len(found) < most:
             try:
-                found.append((self._socket.recv(4096), "0.0.0.0", 68))
+                found.append((self._socket.recv(4096), "0.0.0.0", 68, False))
             except BlockingIOError:
                 break
         return found

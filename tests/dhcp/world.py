@@ -197,11 +197,11 @@ class RecordingPort:
         """Never readable."""
         return -1
 
-    def first(self) -> tuple[bytes, str, int] | None:
+    def first(self) -> tuple[bytes, str, int, bool] | None:
         """Nothing arrives."""
         return None
 
-    def receive(self, most: int) -> Iterator[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> Iterator[tuple[bytes, str, int, bool]]:
         """Nothing arrives."""
         return iter(())
 
@@ -298,14 +298,14 @@ class Feed:
     def __getattr__(self, name: str) -> object:
         return getattr(self._port, name)
 
-    def first(self) -> tuple[bytes, str, int] | None:
+    def first(self) -> tuple[bytes, str, int, bool] | None:
         """What waits longest."""
         return next(iter(self.receive(1)), None)
 
-    def receive(self, most: int) -> list[tuple[bytes, str, int]]:
+    def receive(self, most: int) -> list[tuple[bytes, str, int, bool]]:
         """What waits."""
         taken, self._waiting = self._waiting[:most], self._waiting[most:]
-        return [(data, "0.0.0.0", 68) for data in taken]
+        return [(data, "0.0.0.0", 68, False) for data in taken]
 
 
 def message(

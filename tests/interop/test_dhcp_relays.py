@@ -118,6 +118,26 @@ def test_a_machine_that_moves_behind_a_relay_is_refused_through_it(site: DhcpSit
         assert nak.option("relay_agent_information") is not None
 
 
+def test_a_machine_that_comes_from_behind_a_relay_is_refused_when_it_rebinds(site: DhcpSite) -> None:
+    """Its broadcast arrives on our link with an address of elsewhere: a NAK here, and an address that fits."""
+    mac = "52:54:00:98:04:02"
+    with site.machine("homer", mac, site.one) as host:
+        client = Dhclient(host)
+        with site.relaying(site.one, SERVER):
+            client.run()
+            old = client.bound()
+        assert FAR.fullmatch(old)
+        run("ip", "-n", site.one.name, "link", "set", f"eth0-{host.short}", "nomaster")
+        run("ip", "-n", site.one.name, "link", "set", f"eth0-{host.short}", "netns", site.lab.name)
+        with Ear(host.name) as ear:
+            run("ip", "-n", site.lab.name, "link", "set", f"eth0-{host.short}", "master", BRIDGE, "up")
+            nak = ear.wait_for("nak", mac)
+            assert nak.to == "255.255.255.255"
+            rebind = ear.heard("request", mac)[-1]
+            assert (rebind.to, rebind.bootp.ciaddr) == ("255.255.255.255", old)
+            client.wait_for(r"^bound to (10\.77\.[\d.]+)")
+
+
 @pytest.mark.parametrize(
     ("mode", "served"),
     [("append", True), ("replace", True), ("forward", True), ("discard", False)],
