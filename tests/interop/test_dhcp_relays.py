@@ -119,7 +119,7 @@ def test_a_machine_that_moves_behind_a_relay_is_refused_through_it(site: DhcpSit
 
 
 def test_a_machine_that_comes_from_behind_a_relay_is_refused_when_it_rebinds(site: DhcpSite) -> None:
-    """Its broadcast arrives on our link with an address of elsewhere: a NAK here, and an address that fits."""
+    """Its broadcast arrives on our link with an address of elsewhere: a NAK, and an address that fits."""
     mac = "52:54:00:98:04:02"
     with site.machine("homer", mac, site.one) as host:
         client = Dhclient(host)
