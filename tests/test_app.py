@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from netboot import app
 from netboot.config import UNLIMITED, Config, Server
 from netboot.config.model import Api
-from netboot.model.inventory import Inventory
+from netboot.model.inventory import Inventory, Network
 
 
 def config(server: Server = Server(), api: Api = Api()) -> Config:  # noqa: B008 - frozen values
@@ -23,6 +23,19 @@ def test_what_a_reload_cannot_change_is_named() -> None:
     told = app.needs_restart(config(), changed)
     assert [text.split()[0] for text in told] == ["server.address", "server.boot_port", "server.api"]
     assert app.needs_restart(config(), config()) == []
+
+
+def test_an_interface_that_came_or_went_is_named_with_its_network() -> None:
+    """Its network is in force for the decisions, and nobody on it is answered: that must not be guessed."""
+    network = Network("rack2", IPv4Network("10.2.0.0/24"), "eth2", None)
+    before, after = config(Server(interfaces=("eth0", "eth1"))), config(Server(interfaces=("eth1", "eth2")))
+    after = replace(after, inventory=replace(after.inventory, networks={"rack2": network}))
+    assert app.needs_restart(before, after) == [
+        "interface eth2 is new: no DHCP, TFTP or HTTP is answered on it (network rack2) until you restart "
+        "netboot (systemctl restart netboot)",
+        "interface eth0 is no longer named, but stays open until you restart netboot (systemctl restart "
+        "netboot)",
+    ]
 
 
 def test_a_changed_replaced_or_vanished_file_is_noticed(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from netboot.cli import Subparsers, add_config, config_paths
-from netboot.config import Config, examine, here
+from netboot.config import Config, examine, here, holder
+from netboot.config.holder import Daemon
 
 
 def register(verbs: Subparsers) -> None:
@@ -27,16 +28,29 @@ def run(args: argparse.Namespace) -> int:
     found = examine(paths)
     problems = [*found.problems]
     warnings = [*found.seen.warnings]
+    notes: list[str] = []
     (problems if args.here else warnings).extend([*found.absent, *here.missing_files(found.seen)])
     warnings += here.missing_images(found.seen)
     if args.here:
-        problems += here.problems(found.seen)
+        running = holder.daemon(found.seen.server.data_dir)
+        problems += here.problems(found.seen, running)
+        problems += here.unusable(found.seen)
+        warnings += here.warnings(found.seen)
+        notes += [note(running)] if running else []
     for problem in problems:
         print(f"error: {problem}")
     for warning in warnings:
         print(f"warning: {warning}")
+    for each in notes:
+        print(f"note: {each}")
     print(summary(paths, found.seen, len(problems), len(warnings)))
     return 1 if problems else 0
+
+
+def note(running: Daemon) -> str:
+    """What is said of the daemon that serves already."""
+    said = f"netboot serves with this data_dir already (pid {running.pid})"
+    return f"{said}; the ports that it has are its own and not taken"
 
 
 def summary(paths: list[str], seen: Config, problems: int, warnings: int) -> str:

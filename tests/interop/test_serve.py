@@ -121,6 +121,14 @@ def test_it_listens_on_the_interface_addresses_alone(appliance: Appliance, lab: 
     assert "10.77.0.1:69" in {row.split()[3] for row in lab.run("ss", "-Huln").splitlines()}
 
 
+def test_a_check_beside_it_knows_its_ports(appliance: Appliance, directory: Path) -> None:
+    """`check --here` refuses a new file only for what strangers have: a note says whose the ports are."""
+    command = ["-m", "netboot", "check", "--here", "--config", str(directory / "netboot.yaml")]
+    said = appliance.lab.run(sys.executable, *command)
+    assert f"note: netboot serves with this data_dir already (pid {appliance.pid})" in said
+    assert "error:" not in said and ": accepted, " in said
+
+
 def test_a_stop_is_clean_and_the_ports_are_free_again(appliance: Appliance) -> None:
     """SIGTERM ends everything with status 0, and a new start on the same ports succeeds."""
     assert appliance.stop() == 0
