@@ -47,6 +47,8 @@ class BootstrapToken:
     """UTC, `YYYY-MM-DDTHH:MM:SSZ`. The API checks nothing: an empty one would never expire."""
     groups: tuple[str, ...]
     description: str
+    signing: bool = True
+    """Whether cluster-info is signed with it; nodes that are given the authority need no signature."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ NODE = "system:node:"
 BOOTSTRAP = "system:bootstrap:"
 NODE_BOUND = "system:bootstrappers:netboot"
 """The group of tokens that are bound to a node (`bind: node`): nobody but us approves its requests."""
+CONTROL_PLANE = "system:bootstrappers:netboot:control-plane"
+"""The further group of tokens for control planes, which may read the certificates that were uploaded."""
 
 LONGEST_REQUEST = 1 << 14
 """Octets of a request that is read."""

@@ -90,7 +90,7 @@ def secret_of(token: BootstrapToken) -> Json:
             "token-secret": token.secret,
             "expiration": token.expiration,
             "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
+            **({"usage-bootstrap-signing": "true"} if token.signing else {}),
             "auth-extra-groups": ",".join(token.groups),
         },
     }

@@ -20,7 +20,7 @@ _SECRET = re.compile(
     r"|(?P<crypt>\$(?:1|2[abxy]|5|6|7|y|gy|sha1)\$)[^\s:\"',]+"
     r"|(?<![0-9A-Za-z])(?P<key>[0-9a-f]{6})[0-9a-f]{26}(?![0-9A-Za-z])"
     r"|(?P<option>--(?:token|tls-bootstrap-token|certificate-key)[= ])\S+"
-    r"|(?P<field>\b(?:token|tlsBootstrapToken|session|secret|password|key)\\?[\"']?\s*[:=]\s*\\?[\"']?)"
+    r"|(?P<field>\b(?:token|tlsBootstrapToken|certificateKey|session|secret|password|key)\\?[\"']?\s*[:=]\s*\\?[\"']?)"
     r"(?=[^\s\"',}\\]{16})[^\s\"',}\\]+"
     r"|(?<![0-9A-Za-z_-])(?=[A-Za-z0-9_-]{40})(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?P<word>[A-Za-z0-9_-]+)"
     r"|(?<!\S)(?P<base64>[A-Za-z0-9+/]{64})(?!\S)",

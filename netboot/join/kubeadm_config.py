@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from netboot.cluster import ServerVersion
@@ -13,6 +15,12 @@ DISCOVERY_TIMEOUT = 60
 
 V1BETA4_SINCE = ServerVersion(1, 31)
 
+DISCOVERY_FILE = "join/discovery.conf"
+"""The kubeconfig of `discovery: file`, as a file of the node's configuration."""
+
+DISCOVERY_PATH = f"/run/netboot/config/netboot/{DISCOVERY_FILE}"
+"""Where the node's agent keeps that file until the join is through."""
+
 Json = dict[str, Any]
 
 
@@ -21,31 +29,67 @@ def api_version(server: ServerVersion) -> str:
     return "kubeadm.k8s.io/v1beta4" if server >= V1BETA4_SINCE else "kubeadm.k8s.io/v1beta3"
 
 
-def join_configuration(
-    request: JoinRequest, *, token: str, pins: tuple[str, ...], server: ServerVersion, discovery_timeout: int
-) -> bytes:
-    """The configuration as JSON, which is YAML without quoting traps.
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a JoinConfiguration proves itself by; all but the pins is secret."""
 
-    `token` is the whole bootstrap token, `pins` the caCertHashes; the result is secret (mode 0600).
-    """
+    token: str = field(repr=False)
+    """The whole bootstrap token."""
+    pins: tuple[str, ...] = ()
+    """The caCertHashes; empty where the node is given the authority itself (`discovery: file`)."""
+    certificate_key: str = field(default="", repr=False)
+    """For a control plane: opens the certificates that were uploaded."""
+
+
+def join_configuration(
+    request: JoinRequest, credential: Credential, *, server: ServerVersion, discovery_timeout: int
+) -> bytes:
+    """The configuration as JSON, which is YAML without quoting traps; secret (mode 0600)."""
     newer = api_version(server) == "kubeadm.k8s.io/v1beta4"
-    discovery: Json = {
-        "bootstrapToken": {
-            "token": token,
-            "apiServerEndpoint": request.cluster.endpoint,
-            "caCertHashes": list(pins),
-        }
-    }
+    discovery = _discovery(request, credential)
     document: Json = {
         "apiVersion": api_version(server),
         "kind": "JoinConfiguration",
         "discovery": discovery,
         "nodeRegistration": _registration(request, newer),
     }
+    if request.cluster.join.role == "control-plane":
+        document["controlPlane"] = {"certificateKey": credential.certificate_key}
     if newer:
         document["timeouts"] = {"discovery": f"{discovery_timeout}s"}
     else:
         discovery["timeout"] = f"{discovery_timeout}s"
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def _discovery(request: JoinRequest, credential: Credential) -> Json:
+    """How kubeadm finds the cluster and knows it: by pins, or by a file with the authority in it."""
+    if not credential.pins:
+        return {"file": {"kubeConfigPath": DISCOVERY_PATH}, "tlsBootstrapToken": credential.token}
+    token = {
+        "token": credential.token,
+        "apiServerEndpoint": request.cluster.endpoint,
+        "caCertHashes": list(credential.pins),
+    }
+    return {"bootstrapToken": token}
+
+
+def discovery_kubeconfig(request: JoinRequest, authority: bytes) -> bytes:
+    """The kubeconfig of `discovery: file`: where the cluster is, and its authority (PEM); nothing secret."""
+    cluster = {
+        "certificate-authority-data": base64.b64encode(authority).decode(),
+        "server": f"https://{request.cluster.endpoint}",
+    }
+    document: Json = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": request.cluster.name, "cluster": cluster}],
+        "contexts": [
+            {"name": request.cluster.name, "context": {"cluster": request.cluster.name, "user": ""}}
+        ],
+        "current-context": request.cluster.name,
+        "users": [],
+    }
     return json.dumps(document, indent=2).encode() + b"\n"
 
 

@@ -81,6 +81,15 @@ def unsigned(request: JoinRequest, skew: float | None, waited: float) -> str:
     )
 
 
+def no_certificate_key(request: JoinRequest) -> str:
+    """A control plane without the key of the certificates that it has to fetch."""
+    return (
+        f"{request.cluster.join.certificate_key_file} holds no certificate key (64 hexadecimal digits), "
+        "which a control plane needs: write there what `kubeadm init phase upload-certs --upload-certs` "
+        "prints; it counts for two hours"
+    )
+
+
 def refusal(request: JoinRequest, error: ClusterRefused) -> str:
     """The API said no, and what to do about it."""
     name = request.cluster.name
@@ -89,7 +98,8 @@ def refusal(request: JoinRequest, error: ClusterRefused) -> str:
     if error.status == 403:
         return (
             f"our account in cluster {name} lacks a right: {error.reason}. "
-            "Apply config/kubernetes/appliance.yaml there (docs/kubernetes.md)"
+            f"Apply config/kubernetes/appliance.yaml there; `netboot cluster doctor {name}` tells of all "
+            "that is missing"
         )
     return f"cluster {name} refused: {error}"
 

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from netboot.cluster import BootstrapToken
-from netboot.cluster.approval import NODE_BOUND
+from netboot.cluster.approval import CONTROL_PLANE, NODE_BOUND
 from netboot.join import JoinRequest
+from netboot.model.inventory import JoinSettings
 
 NODE_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 """kubeadm's default group (`bind: cluster`): its tokens may ask for the certificate of any node name (R9)."""
 
-GROUPS = frozenset({NODE_BOUND, NODE_GROUP})
+GROUPS = frozenset({NODE_BOUND, CONTROL_PLANE, NODE_GROUP})
 """The groups that a token may be given; never one outside of system:bootstrappers: (R4)."""
 
 LONGEST = 3600.0
@@ -49,10 +50,18 @@ def draw(request: JoinRequest, *, random: Random, now: float) -> BootstrapToken:
             token_id=characters(random, 6),
             secret=characters(random, 16),
             expiration=expiration(now, request.cluster.join.token_ttl),
-            groups=(NODE_BOUND if request.cluster.join.bind == "node" else NODE_GROUP,),
+            groups=groups_of(request.cluster.join),
             description=f"netboot: node {request.node}, MAC {request.mac}, boot {request.boot_id}",
+            signing=request.cluster.join.method == "kubeadm" and request.cluster.join.discovery == "token",
         )
     )
+
+
+def groups_of(join: JoinSettings) -> tuple[str, ...]:
+    """R4: kubeadm's own group, or ours, whose certificates we approve; control planes read more with it."""
+    if join.bind != "node":
+        return (NODE_GROUP,)
+    return (NODE_BOUND, CONTROL_PLANE) if join.role == "control-plane" else (NODE_BOUND,)
 
 
 def characters(random: Random, count: int) -> str:

@@ -8,18 +8,36 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from netboot.cluster import CLIENT_SIGNER
 from netboot.errors import JoinWithheld
+from netboot.fleet.approving import Approving
 from netboot.fleet.joining import Joining
+from netboot.fleet.machines import OurMachines
 from netboot.join import JoinMaterial
 from netboot.join.kubeadm import KubeadmJoin
+from netboot.join.kubeadm_config import DISCOVERY_FILE, DISCOVERY_PATH
 from netboot.model.boot import Boot
+from netboot.model.inventory import Inventory
 from netboot.model.machine import Mac
 from tests.join.asking import Asking, clients_of, token_of
 from tests.kube.fixtures import Canaries, Kube
 from tests.kube.machine import Machine
+
+
+class Going:
+    """Boots that are all on their way."""
+
+    def get(self, boot_id: str) -> Boot | None:
+        """By id."""
+        return boot(boot_id)
+
+    def of_node(self, node: str) -> Boot | None:
+        """By name."""
+        return None
 
 
 @dataclass
@@ -31,7 +49,7 @@ class House:
     machine: Machine
     method: KubeadmJoin
     told: dict[str, list[str]] = field(default_factory=dict)
-    bind: str = "cluster"
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def step(self, boot_id: str, step: str, *, detail: str = "") -> None:
         """A step of a boot."""
@@ -50,11 +68,28 @@ class House:
         until = time.monotonic() + 20
         while True:
             try:
-                return await self.method.material(self.asking.request(boot_id, bind=self.bind), time.time())
+                return await self.method.material(self.asking.request(boot_id, **self.settings), time.time())
             except JoinWithheld as error:
                 if error.retry_after is None or time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.05)
+
+    def approving(self) -> Approving:
+        """Approves what kubelets ask for; no boot is over."""
+
+        def told(kind: str, text: str, mac: Mac | None, alarm: bool) -> None:
+            self.told.setdefault(kind, []).append(text)
+
+        machines = OurMachines(lambda: Inventory({}, {}, {}, ()), self.asking.store, Going())
+        return Approving(
+            self.asking.clients,
+            self.asking.store,
+            machines,
+            lambda: [("blue", CLIENT_SIGNER)],
+            revoke=self.method.revoke,
+            report=told,
+            clock=time.time,
+        )
 
     async def until(self, check: Callable[[], object]) -> None:
         """Wait for it."""
@@ -156,3 +191,30 @@ async def test_a_stale_token_is_replaced_by_asking_again(house: House) -> None:
     second = await house.configuration("boot-1")
     status, output = await house.machine.kubeadm(second.files["join/kubeadm.yaml"][0])
     assert status == 0, output
+
+
+async def test_a_machine_joins_by_a_file_with_the_authority_and_no_signature(house: House) -> None:
+    """`discovery: file`: no controller signs anything, and kubeadm joins."""
+    await house.kube.api.control("settings", signer=False)
+    house.settings = {"discovery": "file", "bind": "cluster"}
+    material = await house.configuration("boot-1")
+    file = house.machine.root / DISCOVERY_PATH.removeprefix("/")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(material.files[DISCOVERY_FILE][0])
+    status, output = await house.machine.kubeadm(material.files["join/kubeadm.yaml"][0])
+    assert status == 0, output
+    await house.until(lambda: house.kube.node("m1") and house.kube.ready("m1") == "True")
+
+
+async def test_a_machine_joins_with_a_token_that_is_bound_to_it(house: House) -> None:
+    """`bind: node`, the default: nobody but the appliance approves, and it does so at once."""
+    house.settings = {"bind": "node"}
+    approving = house.approving()
+    runner = asyncio.get_running_loop().create_task(approving.run())
+    material = await house.configuration("boot-1")
+    status, output = await house.machine.kubeadm(material.files["join/kubeadm.yaml"][0])
+    assert status == 0, output
+    await house.until(lambda: house.kube.node("m1") and house.kube.ready("m1") == "True")
+    runner.cancel()
+    with suppress(asyncio.CancelledError):
+        await runner

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,43 @@ async def test_r15_the_configuration_is_a_private_file_with_a_short_discovery(
     assert configuration(material)["apiVersion"] == "kubeadm.k8s.io/v1beta3"
     assert configuration(material)["discovery"]["timeout"] == "60s"
     assert configuration(material)["nodeRegistration"]["name"] == "m1"
+
+
+async def test_a_control_plane_is_given_the_certificate_key_as_it_stands_now(
+    asking: Asking, tmp_path: Path
+) -> None:
+    """The file is read at each use: the key that was uploaded counts for two hours."""
+    file = tmp_path / "key"
+    settings = {"role": "control-plane", "certificate_key_file": file}
+    for key in ("ab" * 32, "cd" * 32):
+        file.write_text(f"{key}\n")
+        material = await asking.method().material(asking.request(**settings), time.time())
+        assert configuration(material)["controlPlane"]["certificateKey"] == key
+        assert key not in repr(material)
+
+
+@pytest.mark.parametrize("text", ["", "ab" * 31, "AB" * 32, "not a key", None])
+async def test_a_control_plane_without_a_key_waits_for_it(
+    asking: Asking, kube: Kube, tmp_path: Path, text: str | None
+) -> None:
+    """No token is made meanwhile, and what stands in the file is not repeated."""
+    file = tmp_path / "key"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(JoinWithheld, match="upload-certs") as withheld:
+        settings = {"role": "control-plane", "certificate_key_file": file}
+        await asking.method().material(asking.request(**settings), time.time())
+    assert withheld.value.retry_after and not kube.tokens()
+    assert not text or text not in withheld.value.reason
+
+
+async def test_discovery_by_file_needs_no_signature_and_no_cluster_info(asking: Asking, kube: Kube) -> None:
+    """The token authenticates only; the authority is the one that our kubeconfig trusts."""
+    await kube.api.control("settings", signer=False)
+    await kube.api.control("delete", resource="configmaps", name="cluster-info", namespace="kube-public")
+    material = await asking.method().material(asking.request(discovery="file"), time.time())
+    discovery = configuration(material)["discovery"]
+    assert set(discovery) == {"file", "tlsBootstrapToken"}
+    (data,) = kube.tokens().values()
+    assert "usage-bootstrap-signing" not in data and data["usage-bootstrap-authentication"] == "true"
+    assert discovery["tlsBootstrapToken"] == f"{data['token-id']}.{data['token-secret']}"

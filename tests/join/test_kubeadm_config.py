@@ -10,7 +10,7 @@ import yaml
 
 from netboot.cluster import ServerVersion
 from netboot.join import JoinRequest
-from netboot.join.kubeadm_config import api_version, join_configuration
+from netboot.join.kubeadm_config import Credential, api_version, discovery_kubeconfig, join_configuration
 from netboot.model.inventory import Cluster, JoinSettings
 from netboot.model.machine import Mac
 from netboot.model.settings import Taint
@@ -30,8 +30,7 @@ def made(minor: int, request: JoinRequest = REQUEST) -> bytes:
     """The configuration for a server of that minor version."""
     return join_configuration(
         request,
-        token="abcdef.0123456789abcdef",
-        pins=("sha256:00",),
+        Credential("abcdef.0123456789abcdef", ("sha256:00",)),
         server=ServerVersion(1, minor),
         discovery_timeout=60,
     )
@@ -88,3 +87,64 @@ def test_a_yaml_reader_reads_the_same() -> None:
     """JSON is YAML: no value changes its type or breaks out of its place."""
     strange = replace(REQUEST, labels={"on": "yes", "n": "1e3", "q": "a"}, kubelet_args={"v": "0777"})
     assert yaml.safe_load(made(34, strange)) == json.loads(made(34, strange))
+
+
+@pytest.mark.parametrize("minor", [30, 31])
+def test_discovery_by_file_names_the_file_and_the_token(minor: int) -> None:
+    """No endpoint, no pins: the kubeconfig has the endpoint and the authority itself."""
+    credential = Credential("abcdef.0123456789abcdef")
+    made = json.loads(
+        join_configuration(REQUEST, credential, server=ServerVersion(1, minor), discovery_timeout=60)
+    )
+    discovery = made["discovery"]
+    assert discovery.pop("timeout", "60s") == "60s"
+    path = "/run/netboot/config/netboot/join/discovery.conf"
+    assert discovery == {"file": {"kubeConfigPath": path}, "tlsBootstrapToken": "abcdef.0123456789abcdef"}
+    assert "controlPlane" not in made and "0123456789abcdef" not in repr(credential)
+
+
+@pytest.mark.parametrize("endpoint", ["10.0.0.9:6443", "[fd00:28::71]:6443", "api.example.org:443"])
+def test_the_file_of_discovery_has_the_endpoint_and_the_authority(endpoint: str) -> None:
+    """IPv6 in brackets; no credential."""
+    request = replace(REQUEST, cluster=replace(REQUEST.cluster, endpoint=endpoint))
+    made = json.loads(discovery_kubeconfig(request, b"PEM"))
+    assert made["clusters"][0]["cluster"] == {
+        "certificate-authority-data": "UEVN",
+        "server": f"https://{endpoint}",
+    }
+    assert made["users"] == [] and made["contexts"][0]["context"]["cluster"] == made["clusters"][0]["name"]
+    token = json.loads(made_for(request))["discovery"]["bootstrapToken"]
+    assert token["apiServerEndpoint"] == endpoint
+
+
+def made_for(request: JoinRequest) -> bytes:
+    """With a token, for a newer server."""
+    return made(34, request)
+
+
+@pytest.mark.parametrize("minor", [30, 31])
+def test_a_control_plane_is_given_the_certificate_key(minor: int) -> None:
+    """In both versions at the same place; its own address is left to kubeadm."""
+    join = replace(REQUEST.cluster.join, role="control-plane")
+    request = replace(REQUEST, cluster=replace(REQUEST.cluster, join=join))
+    credential = Credential("abcdef.0123456789abcdef", ("sha256:00",), "ab" * 32)
+    document = json.loads(
+        join_configuration(request, credential, server=ServerVersion(1, minor), discovery_timeout=60)
+    )
+    assert document["controlPlane"] == {"certificateKey": "ab" * 32}
+    assert "abab" not in repr(credential)
+
+
+@pytest.mark.parametrize(
+    "socket",
+    [
+        "unix:///run/containerd/containerd.sock",
+        "unix:///var/run/crio/crio.sock",
+        "unix:///run/cri-dockerd.sock",
+    ],
+)
+def test_the_runtime_is_the_one_that_the_file_names(socket: str) -> None:
+    """containerd, CRI-O, cri-dockerd."""
+    join = replace(REQUEST.cluster.join, cri_socket=socket)
+    document = json.loads(made_for(replace(REQUEST, cluster=replace(REQUEST.cluster, join=join))))
+    assert document["nodeRegistration"]["criSocket"] == socket

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from netboot.cluster import BootstrapToken
+from netboot.cluster.tokens import secret_of
 from netboot.join import JoinRequest
 from netboot.join import token as tokens
 from netboot.model.inventory import Cluster, JoinSettings
@@ -77,7 +78,24 @@ def test_r4_the_group_is_of_the_list_and_the_description_names_node_mac_and_boot
     bound = replace(REQUEST.cluster, join=JoinSettings(bind="cluster"))
     token = tokens.draw(replace(REQUEST, cluster=bound), random=secrets, now=NOW)
     assert token.groups == ("system:bootstrappers:kubeadm:default-node-token",)
+    assert tokens.groups_of(JoinSettings(role="control-plane")) == (
+        "system:bootstrappers:netboot",
+        "system:bootstrappers:netboot:control-plane",
+    )
     assert token.description == "netboot: node m1, MAC 52:54:00:12:34:56, boot boot-1"
+
+
+@pytest.mark.parametrize(
+    ("method", "discovery", "signing"),
+    [("kubeadm", "token", True), ("kubeadm", "file", False), ("tls-bootstrap", "token", False)],
+)
+def test_only_discovery_by_token_has_cluster_info_signed(method: str, discovery: str, signing: bool) -> None:
+    """A token that signs nothing shows no signature to whoever reads cluster-info."""
+    join = JoinSettings(method, discovery=discovery)
+    request = replace(REQUEST, cluster=replace(REQUEST.cluster, join=join))
+    token = tokens.draw(request, random=secrets, now=NOW)
+    assert token.signing is signing
+    assert ("usage-bootstrap-signing" in secret_of(token)["stringData"]) is signing
 
 
 def test_r12_the_store_is_given_a_hash() -> None:
