@@ -127,7 +127,11 @@ class App:
             self._store, self._journal, time.time, lambda: boot_id(time.time(), secrets.token_bytes(4))
         )
         self._clusters = Clusterwork(
-            roster=self._roster, store=self._store, boots=self._boots, journal=self._journal
+            roster=self._roster,
+            store=self._store,
+            boots=self._boots,
+            journal=self._journal,
+            secret=bound.secret,
         )
         self._prober = Prober(bound.arp, bound.echo, self._journal)
         self._supervisor = self._helpers()

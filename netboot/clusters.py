@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import time
 from collections.abc import Coroutine, Iterable, Mapping
 
 from netboot.cluster.client import ClusterClients
 from netboot.events import Boots, Journal, boot_id
-from netboot.fleet.health import Health
 from netboot.fleet.joining import Joining
 from netboot.fleet.living import NodeObjects
 from netboot.fleet.operations import Operations
 from netboot.fleet.roster import Roster
-from netboot.fleet.watching import NodeWatch
 from netboot.join import JoinMaterial, JoinMethod, JoinRequest
 from netboot.join.kubeadm import KubeadmJoin
 from netboot.join.minting import Mint
@@ -32,6 +29,7 @@ from netboot.join.turns import Turns
 from netboot.model.boot import Boot
 from netboot.model.inventory import Cluster
 from netboot.model.lease import Lease
+from netboot.nodecare import NodeCare
 from netboot.store.sqlite import SqliteStore
 
 Task = Coroutine[None, None, None]
@@ -41,8 +39,9 @@ class Clusterwork:
     """The daemon's whole business with Kubernetes; `start`, then `run` beside the servers, then `close`."""
 
     def __init__(
-        self, *, roster: Roster, store: SqliteStore, boots: Boots, journal: Journal
+        self, *, roster: Roster, store: SqliteStore, boots: Boots, journal: Journal, secret: bytes
     ) -> None:
+        """`secret` is the one of data_dir."""
         self._inventory = roster.inventory
         self._boots = boots
         self._journal = journal
@@ -50,16 +49,23 @@ class Clusterwork:
         self._presence = Presence(self.clients, clock=time.monotonic)
         self._mint = Mint(self.clients, store, random=secrets.SystemRandom(), clock=time.time)
         turns, naming = Turns(store), Naming(self._presence, store, alarm=self._alarm)
-        self.joins: Mapping[str, JoinMethod] = {
+        self._methods: Mapping[str, JoinMethod] = {
             "kubeadm": KubeadmJoin(self.clients, turns, naming, self._mint),
             "none": NoJoin(),
         }
-        self._watch = NodeWatch(self.clients, self._looked_at, uniform=random.uniform)
-        self._joining = Joining(self.clients, self, boots, clock=time.monotonic, watch=self._watch)
-        self._watch.on_change.append(self._joining.changed)
-        self._health = Health(self.clients, self.asked)
+        self.nodes = NodeCare(
+            self.clients,
+            inventory=roster.inventory,
+            boots=boots,
+            journal=journal,
+            secret=secret,
+            follows=lambda cluster, name: self._joining.follows(cluster, name),
+        )
+        self.joins = {name: self.nodes.gate.before(method) for name, method in self._methods.items()}
+        self._joining = Joining(self.clients, self, boots, clock=time.monotonic, watch=self.nodes.watch)
+        self.nodes.watch.on_change.append(self._joining.changed)
         self._node_objects = NodeObjects(
-            self.clients, self._cluster_of, clock=time.monotonic, exists=self._watch.exists
+            self.clients, self._cluster_of, clock=time.monotonic, exists=self.nodes.watch.exists
         )
         self.operations = Operations(
             roster=roster,
@@ -71,7 +77,7 @@ class Clusterwork:
             clock=time.time,
             new_id=lambda: boot_id(time.time(), secrets.token_bytes(4)),
         )
-        self.problem = self._health.problem
+        self.problem = self.nodes.health.problem
         self.sign_of_life = self._node_objects.sign
 
     # Life
@@ -89,7 +95,7 @@ class Clusterwork:
 
     def reloaded(self) -> None:
         """The operator's file that is in force may be another one than before."""
-        self._watch.update(self.asked())
+        self.nodes.reloaded(self.asked())
 
     async def run(self) -> None:
         """Whatever has to run beside the servers, for ever."""
@@ -100,10 +106,9 @@ class Clusterwork:
     def _tasks(self) -> tuple[Task, ...]:
         return (
             self._presence.run(),
-            self._watch.run(),
+            *self.nodes.tasks(),
             self._mint.run(),
             self._joining.run(),
-            self._health.run(),
             self._node_objects.run(),
             self.operations.run(),
         )
@@ -127,10 +132,11 @@ class Clusterwork:
     def ended(self, boot: Boot) -> None:
         """This boot is over."""
         self._joining.ended(boot)
+        self.nodes.gate.left(boot.id)
 
     async def revoke(self, boot_id: str) -> None:
         """Take back what any method gave this boot: an assignment may have changed the method since."""
-        for method in self.joins.values():
+        for method in self._methods.values():
             await method.revoke(boot_id)
 
     def asked(self) -> list[str]:
@@ -138,10 +144,6 @@ class Clusterwork:
         return [c.name for c in self._inventory().clusters.values() if c.join.has_api]
 
     # Inside
-
-    def _looked_at(self, cluster: str, name: str) -> bool:
-        """Whether anybody needs to know more of a Node object than that it exists."""
-        return name in self._inventory().by_name or self._joining.follows(cluster, name)
 
     def _resume(self, given: frozenset[str]) -> None:
         """Follow the joins that were under way when the daemon ended; `given`: boots that held a token."""

@@ -21,7 +21,8 @@ LEVELS = (
     ("dhcp.server", "dhcp.allocation", "dhcp.answering", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying",
     "dhcp.twins", "dhcp.watching",
      "tftp.server", "tftp.scripts", "web", "fleet", "probe"),
-    ("startup", "clusters"),
+    ("startup", "nodecare"),
+    ("clusters",),
     ("app", "observe"),
     ("cli", "__main__"),
 )  # fmt: skip
@@ -34,8 +35,10 @@ CORES = (
     "tftp.wire", "tftp.transfer", "dhcp.readable",
     "shadow.pcap", "shadow.frame", "shadow.exchange", "shadow.compare", "shadow.assess", "shadow.propose",
     "join.authority", "join.csr", "join.kubelet", "join.static_files",
-    "cluster.approval", "cluster.rights", "probe.clients", "probe.offers", "probe.script",
+    "cluster.approval", "cluster.drift", "cluster.rights", "probe.clients", "probe.offers", "probe.script",
 )  # fmt: skip
+ROOTS = ("app", "clusters", "nodecare", "observe")
+"""The composition root, in parts."""
 DOORS = ("store", "join", "cluster", "power", "proc")
 SHELLS = (
     "dhcp.server", "dhcp.allocation", "dhcp.answering", "dhcp.conflict", "dhcp.doorkeeper", "dhcp.proxying",
@@ -181,7 +184,7 @@ def test_variants_import_their_own_door_and_lower() -> None:
 
 
 def test_only_app_names_concrete_variants() -> None:
-    """Everybody but the roots (app, clusters, observe) and the room itself knows a variant by its door."""
+    """Everybody but the roots and the room itself knows a variant by its door."""
     offences = []
     for found in all_imports():
         target = own(found.target)
@@ -189,7 +192,7 @@ def test_only_app_names_concrete_variants() -> None:
         if inside(target or "", CORES):
             continue  # a pure decision is no variant
         outside = inside(found.module, (room,)) is None if room else False
-        if room and target != room and outside and found.module not in ("app", "clusters", "observe"):
+        if room and target != room and outside and found.module not in ROOTS:
             offences.append(found)
     assert not offences, explain(offences)
 

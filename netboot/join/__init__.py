@@ -37,6 +37,10 @@ class JoinRequest:
     """The node's own certificate request, as the claim had it: a stranger's text until it is checked."""
     names: tuple[str, ...] = ()
     """What the machine is called beside its node's name: with the network's domain."""
+    declared: bool = False
+    """Whether the operator knows this machine; others may be turned away (R20)."""
+    priority: int = 0
+    """Its pool's: of machines that wait for one cluster, the higher one is first."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     kubelet_args: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class JoinMethod(Protocol):
     async def material(self, request: JoinRequest, now: float) -> JoinMaterial:
         """Make a new credential; this boot's former one is revoked. Raises JoinWithheld.
 
+        Also ClusterUnavailable, where the API gave no usable answer: whoever called waits for it in order.
         Only a credential that was made counts against the boot's limit, a withheld one does not.
         """
 
@@ -88,6 +93,8 @@ def request_of(
         address=address,
         csr=csr,
         names=(f"{assignment.name}.{domain}",) if domain else (),
+        declared=assignment.node is not None,
+        priority=assignment.pool.priority,
         labels=assignment.settings.labels,
         taints=assignment.settings.taints,
         kubelet_args=assignment.settings.kubelet_args,

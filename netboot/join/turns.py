@@ -38,7 +38,10 @@ class Turns:
 
     @asynccontextmanager
     async def asking(self, request: JoinRequest, now: float) -> AsyncIterator[None]:
-        """A boot's turn: whatever goes wrong in it, at the API or in the store, becomes JoinWithheld."""
+        """A boot's turn: whatever goes wrong in it, at the API or in the store, becomes JoinWithheld.
+
+        Only ClusterUnavailable stays as it is: whoever calls lets machines wait for an API in order.
+        """
         async with self.alone(request.boot_id):
             try:
                 yield
@@ -46,8 +49,8 @@ class Turns:
                 if error.retry_after is None:
                     raise
                 raise self._wait(request, error.reason, error.retry_after, now) from None
-            except ClusterUnavailable as error:
-                raise self._wait(request, str(error), error.retry_after, now) from None
+            except ClusterUnavailable:
+                raise
             except ClusterRefused as error:
                 raise JoinWithheld(reasons.refusal(request, error), None) from None
             except ClusterError as error:

@@ -112,7 +112,7 @@ async def test_r10_a_post_whose_answer_was_lost_is_taken_back(
 
     monkeypatch.setattr(api, "create_token", lost)
     method = asking.method()
-    with pytest.raises(JoinWithheld, match="the connection broke"):
+    with pytest.raises(ClusterUnavailable, match="the connection broke"):
         await method.material(asking.request(), time.time())
     assert len(kube.tokens()) == 1
     asking.restart()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from netboot.errors import JoinWithheld
+from netboot.errors import ClusterUnavailable, JoinWithheld
 from tests.join.asking import Asking, withheld
 from tests.kube.fixtures import Canaries, Kube
 
@@ -40,15 +40,24 @@ async def test_r6_two_questions_at_once_leave_one_token(asking: Asking, kube: Ku
     assert set(kube.tokens()) == set(made[-1].credentials)
 
 
-async def test_an_api_that_is_away_is_waited_for_but_not_for_ever(asking: Asking, kube: Kube) -> None:
-    """First a wait with the reason, after its patience the same reason for good; an answer forgets it."""
+async def test_an_api_that_is_away_is_told_as_it_is_however_long(asking: Asking, kube: Kube) -> None:
+    """Whoever called lets the machine wait in its queue: nothing is given up here."""
     await kube.api.control("settings", down=True)
     method = asking.method(patience=60.0)
+    for later in (0.0, 59.0, 3500.0):
+        with pytest.raises(ClusterUnavailable, match=r"API of blue at .* is unreachable"):
+            await method.material(asking.request(), 1000.0 + later)
+
+
+async def test_what_else_is_waited_for_is_given_up_one_day(asking: Asking, kube: Kube) -> None:
+    """First a wait with the reason, after its patience the same reason for good."""
+    kube.kubeconfig().unlink()
+    method = asking.method(patience=60.0)
     for later in (0.0, 59.0):
-        with pytest.raises(JoinWithheld, match=r"API of blue at .* is unreachable") as raised:
+        with pytest.raises(JoinWithheld, match="No such file") as raised:
             await method.material(asking.request(), 1000.0 + later)
         assert raised.value.retry_after
-    with pytest.raises(JoinWithheld, match=r"given up after 61 s: the Kubernetes API of blue") as raised:
+    with pytest.raises(JoinWithheld, match=r"given up after 61 s: cluster blue") as raised:
         await method.material(asking.request(), 1061.0)
     assert raised.value.retry_after is None
 
