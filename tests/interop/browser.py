@@ -128,7 +128,9 @@ def browser(folder: Path, *more: str) -> Iterator[Browser]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     driver = subprocess.Popen(
-        [DRIVER, f"--port={port}", "--allowed-ips=127.0.0.1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [DRIVER, f"--port={port}", "--allowed-ips=127.0.0.1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         _wait_for(port)

@@ -31,7 +31,13 @@ async function ask(method, path, { body, accept = "application/json", signal = A
 const below = (path) => `/api/v1/${path.map(encodeURIComponent).join("/")}`;
 
 export const get = async (...path) => (await ask("GET", below(path))).json();
-export const list = async (noun, query = "") => (await (await ask("GET", `/api/v1/${noun}${query}`)).json()).items;
+
+// The items of a list; `total` counts what its limit cut, too.
+export async function list(noun, query = "") {
+  const { items, total } = await (await ask("GET", `/api/v1/${noun}${query}`)).json();
+  return Object.assign(items, { total });
+}
+
 export const change = async (method, path, body, query = "") => (await ask(method, below(path) + query, { body })).json();
 
 // Hand each event of the stream to `take(kind, value)` until it ends; `opened` is called once it is open.

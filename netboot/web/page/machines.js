@@ -8,9 +8,11 @@ const STEPS = ["discover", "offer", "ack", "program", "script", "kernel", "initr
   "config", "network_script", "join", "registered", "ready"];
 const RANK = { stopped: 0, booting: 1, joined: 2, silent: 3 };
 const SHOWN = 200;
+const KNOWN = 2000;
 
 const machines = new Map();
 const cards = new Map();
+let beyond = 0; // machines that we did not ask for: too many
 let chosen = ""; // the state that a counter at the top chose
 
 export const state = (machine) => machine.boot?.state ?? "silent";
@@ -24,7 +26,8 @@ export function clear() {
 }
 
 export async function load() {
-  const found = await api.list("nodes", "?limit=2000");
+  const found = await api.list("nodes", `?limit=${KNOWN}`);
+  beyond = found.total - found.length;
   const boots = await api.list("boots", "?limit=500");
   const unheard = new Set(machines.keys());
   for (const machine of found) { machines.set(machine.name, machine); unheard.delete(machine.name); }
@@ -67,8 +70,10 @@ export function draw() {
   });
   at("nobody").hidden = found.length > 0;
   write(at("nobody"), machines.size ? "No machine is like that." : "No machine is declared, and none has asked for a boot yet.");
-  at("more").hidden = found.length <= SHOWN;
-  write(at("more"), `${found.length - SHOWN} more: narrow the filter to see them`);
+  const cut = found.length > SHOWN ? `${found.length - SHOWN} more: narrow the filter to see them. ` : "";
+  const rest = beyond ? `${beyond} further machines are not looked at here: ask \`netboot node list\`.` : "";
+  at("more").hidden = !cut && !rest;
+  write(at("more"), cut + rest);
 }
 
 function wanted(machine, words) {

@@ -13,6 +13,8 @@ export function note(event) {
   notes.length = Math.min(notes.length, NOTES);
 }
 
+const plain = (text) => h("span", { class: "mono nowrap" }, text);
+
 export const forget = () => { notes.length = 0; };
 
 export const PANELS = { clusters, addresses, operations, events, audit };
@@ -37,8 +39,13 @@ function cluster(one) {
     h("h3", {}, one.name, pill(one.join.method === "none" ? "no join" : well ? "healthy" : "problem")),
     h("p", { class: "mono" }, one.endpoint),
     h("p", {}, `pools: ${one.pools.join(", ") || "none"}`),
-    h("p", {}, `joins by ${one.join.method}${one.join.method === "kubeadm" ? `, bound to the ${one.join.bind}` : ""}`),
+    h("p", {}, joins(one.join)),
     one.problem ? h("p", { class: "cause" }, one.problem) : null);
+}
+
+function joins(how) {
+  if (how.method === "none") return "its machines boot without joining";
+  return `joins by ${how.method}${how.method === "kubeadm" ? `, bound to the ${how.bind}` : ""}`;
 }
 
 async function addresses() {
@@ -48,7 +55,7 @@ async function addresses() {
     h("div", { class: "grid" }, pools.map(usage)),
     h("h2", {}, "Leases"), told,
     table(["address", "machine", "MAC", "network", "state", "until", ""], leases.map((lease) => [
-      h("span", { class: "mono" }, lease.address), lease.name, h("span", { class: "mono" }, lease.mac ?? "–"), lease.network,
+      plain(lease.address), lease.name, plain(lease.mac ?? "–"), lease.network,
       pill(lease.state), until(lease), mayChange() && lease.holder
         ? sure("Release", `Forget ${lease.address}?`, () => release(lease.address, told)) : "",
     ]), "Nobody has a lease."),
@@ -95,14 +102,14 @@ function operation(one) {
 async function events() {
   if (!notes.length) notes.push(...await api.list("events", "?limit=200"));
   return [table(["at", "kind", "what", "machine"], notes.map((event) => [
-    clock(event.at), event.kind, event.text, h("span", { class: "mono" }, event.mac ?? event.address ?? ""),
+    clock(event.at), event.kind, event.text, plain(event.mac ?? event.address ?? ""),
   ]), "Nothing has happened yet.")];
 }
 
 async function audit() {
   const found = await api.list("audit", "?limit=300");
   return [table(["at", "who", "from", "what", "asked", "ended"], found.map((entry) => [
-    moment(entry.at), entry.name ? `${entry.name} (${entry.role})` : "unknown", h("span", { class: "mono" }, entry.source),
+    moment(entry.at), entry.name ? `${entry.name} (${entry.role})` : "unknown", plain(entry.source),
     h("span", { class: "mono" }, `${entry.method} ${entry.path}`),
     Object.entries(entry.request).map(([key, value]) => `${key}=${value}`).join(" "),
     entry.status === null ? "no answer left" : `${entry.status}${entry.refused ? " refused" : ""}${entry.operation ? `, operation ${entry.operation}` : ""}`,

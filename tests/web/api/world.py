@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -207,6 +207,15 @@ class Running:
     url: str
     token_file: Path
     world: World
+    loop: asyncio.AbstractEventLoop
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Have something happen in the API's own thread."""
+
+        async def done() -> None:
+            work()
+
+        asyncio.run_coroutine_threadsafe(done(), self.loop).result(30)
 
 
 @contextmanager
@@ -229,7 +238,7 @@ def running(world: World, folder: Path, tls: ssl.SSLContext | None = None) -> It
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        yield Running(url, token_file, world)
+        yield Running(url, token_file, world, loop)
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
