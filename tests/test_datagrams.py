@@ -9,14 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from netboot.datagrams import CONTROL, IP_PKTINFO, MOST, Inbox, Outbox, is_to_all
-
-
-def udp() -> socket.socket:
-    """A socket on loopback."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.bind(("127.0.0.1", 0))
-    made.settimeout(5)
-    return made
+from tests.support.udp import udp
 
 
 @pytest.fixture

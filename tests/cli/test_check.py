@@ -99,45 +99,32 @@ def test_several_files_are_one_configuration(tmp_path: Path, capsys: pytest.Capt
     )
 
 
-def test_a_missing_nodes_file_is_a_warning_and_here_a_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (
+            "networks: [{name: lab, subnet: 10.77.0.0/24, interface: br0}]\n"
+            "clusters: [{name: blue, endpoint: '10.77.0.1:6443'}]\n"
+            "pools: [{nodes_file: /nowhere/nodes.csv}]\n",
+            "3: pools[0].nodes_file: /nowhere/nodes.csv cannot be read",
+        ),
+        (
+            "clusters:\n- name: blue\n  endpoint: 10.77.0.1:6443\n"
+            "  join: {method: kubeadm, bind: cluster, kubeconfig: /nowhere/k}\n",
+            "4: clusters[blue].join.kubeconfig: /nowhere/k is not there",
+        ),
+    ],
+    ids=["nodes_file", "kubeconfig"],
+)
+def test_a_missing_file_is_a_warning_and_here_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, missing: str
 ) -> None:
-    """The file may be checked on another host than the one it is for."""
+    """The file may be checked on another host than the one it is for; there all must be in place."""
     file = tmp_path / "f.yaml"
-    file.write_text(
-        "networks: [{name: lab, subnet: 10.77.0.0/24, interface: br0}]\n"
-        "clusters: [{name: blue, endpoint: '10.77.0.1:6443'}]\n"
-        "pools: [{nodes_file: /nowhere/nodes.csv}]\n"
-    )
-    assert check("--config", str(file)) == 0
-    assert (
-        f"warning: {file}:3: pools[0].nodes_file: /nowhere/nodes.csv cannot be read"
-        in capsys.readouterr().out
-    )
-    assert check("--here", "--config", str(file)) == 1
-    assert (
-        f"error: {file}:3: pools[0].nodes_file: /nowhere/nodes.csv cannot be read" in capsys.readouterr().out
-    )
-
-
-def test_here_makes_a_missing_kubeconfig_a_problem(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is a warning elsewhere must be in place on the host that serves."""
-    file = tmp_path / "f.yaml"
-    file.write_text(
-        "clusters:\n- name: blue\n  endpoint: 10.77.0.1:6443\n"
-        "  join: {method: kubeadm, bind: cluster, kubeconfig: /nowhere/k}\n"
-    )
-    assert check("--config", str(file)) == 0
-    assert (
-        f"warning: {file}:4: clusters[blue].join.kubeconfig: /nowhere/k is not there"
-        in capsys.readouterr().out
-    )
-    assert check("--here", "--config", str(file)) == 1
-    assert (
-        f"error: {file}:4: clusters[blue].join.kubeconfig: /nowhere/k is not there" in capsys.readouterr().out
-    )
+    file.write_text(text)
+    for option, word, status in (((), "warning", 0), (("--here",), "error", 1)):
+        assert check(*option, "--config", str(file)) == status
+        assert f"{word}: {file}:{missing}" in capsys.readouterr().out
 
 
 def test_a_file_that_is_not_there_is_a_problem_and_no_traceback(

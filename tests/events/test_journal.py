@@ -8,18 +8,9 @@ import pytest
 
 from netboot.events import Journal, line
 from netboot.model.machine import Mac
+from tests.support.clock import Clock
 
 MAC = Mac("52:54:00:00:00:01")
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

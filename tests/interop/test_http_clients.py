@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.clients import digest, run
 from tests.proc.house import House, house, make_image, make_served, until
 from tests.support.certificates import authority
 from tests.web.front import front
@@ -29,27 +29,6 @@ async def made(tmp_path: Path) -> AsyncIterator[House]:
     (tmp_path / "files" / "small").write_bytes(b"0123456789" * 100)
     async with house(served, workers=2) as running:
         yield running
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def run(*command: str, seconds: float = 60.0) -> tuple[int, str]:
-    """Run a client; its status and what it said on stdout and stderr."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), seconds)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return process.returncode or 0, out.decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,6 @@ ALL = ("bios", "uefi", "uefi-http", "ipxe", "system")
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A namespace with br0 at 10.77.0.1/24."""
-    with Lab() as made:
-        yield made
-
-
-@pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a boot service's files."""
     with scratch() as made:

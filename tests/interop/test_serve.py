@@ -39,13 +39,6 @@ def content(directory: Path, **network: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A namespace with br0 at 10.77.0.1/24."""
-    with Lab() as made:
-        yield made
-
-
-@pytest.fixture
 def directory() -> Iterator[Path]:
     """A folder that the appliance's account may enter."""
     with scratch() as made:

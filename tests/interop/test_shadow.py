@@ -38,13 +38,6 @@ pools:
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A namespace with br0 at 10.77.0.1/24."""
-    with Lab() as made:
-        yield made
-
-
-@pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with an operator's file that every account may read."""
     with scratch() as made:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from netboot.proc.supervisor import TftpLimits
+from tests.interop.clients import digest, run
 from tests.interop.lossy import LossyRelay
 from tests.proc.house import House, house, make_image, make_served, until
 
@@ -28,27 +27,6 @@ async def made(request: pytest.FixtureRequest, tmp_path: Path):
         (tmp_path / "files" / name).write_bytes(os.urandom(size))
     async with house(served, tftp=True, workers=0, limits=request.param) as running:
         yield running
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def run(*command: str, seconds: float = 60.0, cwd: Path | None = None) -> tuple[int, str]:
-    """Run a client; its status and what it said."""
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=cwd
-    )
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), seconds)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return process.returncode or 0, out.decode("utf-8", "replace")
 
 
 def atftp(server: tuple[str, int], name: str, to: Path, *options: str) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from netboot.cluster import NodeLease
 from netboot.errors import ClusterError, ClusterUnavailable
 from netboot.join.presence import YOUNG, Gone, Living, Presence, Undecided, Watch
+from tests.support.clock import Clock
 
 
 class OneLease:
@@ -36,16 +37,6 @@ class OneLease:
         """Somebody lives."""
         assert self.lease is not None
         self.lease = NodeLease("uid", str(int(self.lease.resource_version) + 1))
-
-
-class Clock:
-    """Seconds, moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

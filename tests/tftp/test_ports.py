@@ -11,21 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from netboot.tftp.ports import OwnPort, Port, SharedPort
+from tests.support.udp import udp
 
 STRIDE = 1472
-
-
-def bound() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 0))
-    sock.settimeout(5)
-    return sock
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     """The listener and a client."""
-    with bound() as listener, bound() as client:
+    with udp() as listener, udp() as client:
         yield listener, client
 
 
@@ -103,7 +97,7 @@ def test_an_own_port_hears_its_client_alone(ends: tuple[socket.socket, socket.so
     port = OwnPort(listener, client.getsockname())
     port.send(b"here I am")
     _, ours = client.recvfrom(100)
-    with bound() as other:
+    with udp() as other:
         other.sendto(b"\0\4\0\1", ours)
         client.sendto(b"\0\4\0\2", ours)
         assert port.recv(100) == b"\0\4\0\2"
