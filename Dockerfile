@@ -51,7 +51,7 @@ ARG SOURCE_DATE_EPOCH=1700000000
 COPY --from=modules /out/ /
 COPY images/initrd/lib.sh images/initrd/initrd.sh images/initrd/dhcp-script images/initrd/start /usr/lib/netboot/
 COPY images/initrd/initramfs-tools/ /etc/initramfs-tools/
-COPY images/agent/agent.sh images/agent/network-functions.sh images/agent/netboot-agent /usr/lib/netboot/
+COPY images/agent/agent.sh images/agent/kubelet.sh images/agent/network-functions.sh images/agent/netboot-agent /usr/lib/netboot/
 COPY images/agent/netboot-config.service images/agent/netboot-join.service /usr/lib/systemd/system/
 COPY images/root/files/ /
 COPY docs/images.md /usr/share/doc/netboot/images.md

@@ -174,9 +174,12 @@ apply_default_mounts() {
 	done <"$ROOT/etc/netboot/volatile"
 }
 
-# Each file is written beside its place and renamed, so that nobody reads half a file; folders above keep their modes.
-apply_files() {
-	local base="$NB_CONFIG/netboot/root" name target
+apply_files() { nb_lay "$NB_CONFIG/netboot/root" config; }
+
+# nb_lay FOLDER STEP: the files of FOLDER over the root. Each is written beside its place and renamed, so that nobody reads
+# half a file; folders above keep their modes.
+nb_lay() {
+	local base="$1" step="$2" name target
 	[ -d "$base" ] || return 0
 	(cd "$base" && find . \( -type f -o -type l \) -print) >"$NB_RUN/.files"
 	while IFS= read -r name; do
@@ -186,7 +189,7 @@ apply_files() {
 			(umask 022 && mkdir -p "${target%/*}") && [ ! -d "$target" ] && cp -dp "$base$name" "$target.netboot-new" &&
 				chown -h "${NB_OWNER:-0:0}" "$target.netboot-new" && mv -f "$target.netboot-new" "$target"
 		} 2>"$NB_RUN/.file.log" ||
-			nb_fail config "the file $name could not be written: $(nb_clean <"$NB_RUN/.file.log")"
+			nb_fail "$step" "the file $name could not be written: $(nb_clean <"$NB_RUN/.file.log")"
 	done <"$NB_RUN/.files"
 	rm -f "$NB_RUN/.files" "$NB_RUN/.file.log"
 }
@@ -445,13 +448,19 @@ nb_join() {
 		nb_step join "done, $(nb_get node) has joined"
 		nb_report_surely join '' '' "done${NB_PROBLEMS:+, with problems: $NB_PROBLEMS}" || true
 		;;
+	certificate | tls-bootstrap | static)
+		nb_join_kubelet "$method" || nb_fail join "$method: $NB_REASON"
+		nb_finish
+		nb_step join "done, $(nb_get node) has joined"
+		nb_report_surely join '' '' "done${NB_PROBLEMS:+, with problems: $NB_PROBLEMS}" || true
+		;;
 	*) nb_fail join "the join method '$(printf '%s' "$method" | nb_clean)' is not known to this image: build a newer one" ;;
 	esac
 }
 
 # nb_finish: what nobody needs after the join: the key that opens the configuration, and all secrets that were in it.
 nb_finish() {
-	rm -rf "$NB_RUN/key.pem" "$NB_CONFIG" "$NB_RUN/join.log" "$NB_RUN/network.env"
+	rm -rf "$NB_RUN/key.pem" "$NB_CONFIG" "$NB_RUN/join.log" "$NB_RUN/network.env" "$NB_RUN"/.kubelet.log "$NB_RUN"/.api.log
 }
 
 # --- the two commands ------------------------------------------------------------------------------------------

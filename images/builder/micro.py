@@ -194,7 +194,7 @@ def install_agent(images: Path, root: Path) -> None:
     target = root / "usr/lib/netboot"
     put(images / "initrd/lib.sh", target / "lib.sh", 0o644)
     put(images / "initrd/dhcp-script", target / "dhcp-script", 0o755)
-    for name in ("agent.sh", "network-functions.sh"):
+    for name in ("agent.sh", "kubelet.sh", "network-functions.sh"):
         put(images / "agent" / name, target / name, 0o644)
     put(images / "agent/netboot-agent", target / "netboot-agent", 0o755)
 

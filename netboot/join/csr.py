@@ -42,7 +42,9 @@ def checked(text: str, node: str) -> NodeRequest:
     EC P-256 or P-384, or RSA of 2048 to 4096 bits; signed by its own key (RFC 2986 section 4.2).
     """
     if not text.strip():
-        raise ValueError("the node sent no certificate request with its claim: build its image anew")
+        raise ValueError(
+            "the node sent no certificate request with its claim: build its image anew, with today's agent"
+        )
     if len(text) > LONGEST or not _PEM.fullmatch(text):
         raise ValueError("what the node sent as certificate request is not one in PEM")
     try:

@@ -135,7 +135,7 @@ def kubeconfig(request: JoinRequest, authority: bytes, user: Json) -> bytes:
     """A kubeconfig for one user of this cluster, as JSON; secret where `user` holds a credential."""
     cluster = {
         "certificate-authority-data": base64.b64encode(authority).decode(),
-        "server": f"https://{request.cluster.endpoint}",
+        "server": server(request),
     }
     name = request.cluster.name
     document = {
@@ -160,33 +160,33 @@ def by_token(token: str) -> Json:
 
 
 def kubelet_files(
-    request: JoinRequest,
-    *,
-    authority: bytes,
-    client_authority: bytes = b"",
-    flags: Mapping[str, str] = {},
-    **further: Any,
+    request: JoinRequest, *, authority: bytes, flags: Mapping[str, str] | None = None, **further: Any
 ) -> dict[str, File]:
-    """Configuration, flags, unit and authority; the kubeconfig is the caller's.
+    """Configuration, flags, unit and authority (who signs for nodes and API server); no kubeconfig.
 
-    `authority` is whom the node trusts as API server, `client_authority` who signs the API server's own
-    client certificate (empty: the same). `further` are fields of KubeletConfiguration. Raises ConfigError.
+    `flags` are more of them, `further` fields of KubeletConfiguration. Raises ConfigError.
     """
     configuration, left = kubelet_configuration(request, **further)
     arguments = {
         **_PROGRAM_FLAGS,
         "hostname-override": request.node,
-        **flags,
+        **(flags or {}),
         **kubelet_flags(request.labels, request.taints, left),
     }
     line = f"NETBOOT_KUBELET_ARGS='{command_line(arguments)}'\n"
     return {
+        "join/server": (f"{server(request)}\n".encode(), PLAIN),
         **laid(CONFIG, configuration),
-        **laid(AUTHORITY, client_authority or authority),
+        **laid(AUTHORITY, authority),
         **laid(FLAGS, line.encode()),
         **laid(DROP_IN, _DROP_IN.encode()),
         "join/units/kubelet.service": (UNIT.encode(), PLAIN),
     }
+
+
+def server(request: JoinRequest) -> str:
+    """The URL of the cluster's API."""
+    return f"https://{request.cluster.endpoint}"
 
 
 def laid(path: str, content: bytes, mode: int = PLAIN) -> dict[str, File]:

@@ -67,7 +67,7 @@ class Machine:
             "NB_FAIL_WAIT": "0", "NB_REPORT_ATTEMPTS": "2", "NB_SET_CLOCK": "echo", **self.environment,
         }  # fmt: skip
         assert BUSYBOX
-        head = "".join(f'. "{self.library}/{name}.sh"\n' for name in ("lib", "initrd", "agent"))
+        head = "".join(f'. "{self.library}/{name}.sh"\n' for name in ("lib", "initrd", "agent", "kubelet"))
         head += "nb_backoff() { sleep 0.05; }\n"
         done = subprocess.run(
             [BUSYBOX, "sh", "-c", head + script],

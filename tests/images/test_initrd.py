@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from netboot.join.csr import checked
 from tests.images.appliance import SESSION, Answer, Asked, FakeAppliance
 from tests.images.shell import Machine
 from tests.support.certificates import authority
@@ -165,6 +168,42 @@ def test_without_a_seed_the_machine_claims_by_its_address(machine: Machine) -> N
         machine.cmdline(f"netboot.server={appliance.url}")
         assert "CLAIMED" in claim(machine)
         assert len(appliance.to("/boot/claim")) == 1
+
+
+def sent_request(appliance: FakeAppliance, path: str) -> str:
+    """The certificate request in the one claim that came in."""
+    (asked,) = appliance.to(path)
+    return str(json.loads(asked.body)["csr"])
+
+
+def test_for_join_method_certificate_the_node_makes_a_key_and_sends_a_request(machine: Machine) -> None:
+    """What the appliance takes: the key stays, readable by root alone; other methods get no request."""
+    with FakeAppliance(node="n7.example.org") as appliance:
+        seed(machine, appliance.url, join="certificate", node="n7.example.org")
+        assert "CLAIMED" in claim(machine)
+        made = sent_request(appliance, f"/boot/{KEY}/claim")
+    key = machine.run / "kubelet.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600 and "PRIVATE KEY" not in made
+    public = subprocess.run(
+        ["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True
+    ).stdout
+    loaded = x509.load_pem_x509_csr(checked(made, "n7.example.org").pem)
+    assert loaded.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) == public
+    with FakeAppliance() as appliance:
+        seed(machine, appliance.url)
+        assert "CLAIMED" in claim(machine)
+        assert sent_request(appliance, f"/boot/{KEY}/claim") == ""
+
+
+def test_without_a_seed_a_request_is_sent_in_the_name_of_the_command_line(machine: Machine) -> None:
+    """Nobody has named the join method yet; a machine without a name sends none."""
+    for words, wanted in (("ip=10.0.0.5::10.0.0.1:255.255.255.0:n1::off", True), ("ip=dhcp", False)):
+        with FakeAppliance() as appliance:
+            machine.cmdline(f"netboot.server={appliance.url} {words}")
+            assert "CLAIMED" in claim(machine)
+            made = sent_request(appliance, "/boot/claim")
+        assert bool(made) == wanted
+        assert not wanted or checked(made, "n1")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,41 @@ class Machine:
             raise
         return process.returncode or 0, output.decode()
 
+    def lay(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """What the node's agent lays over the root when it joins without kubeadm."""
+        for name, (content, mode) in files.items():
+            if name.startswith("join/root/"):
+                target = self.root / name.removeprefix("join/root/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                target.touch(mode=mode)
+                target.write_bytes(content)
+
+    async def start_kubelet(self) -> None:
+        """Start the kubelet as its unit does, with the flags that were laid."""
+        line = (self.root / "etc/kubernetes/netboot-kubelet.env").read_text()
+        arguments = shlex.split(line.removeprefix("NETBOOT_KUBELET_ARGS='").rstrip().removesuffix("'"))
+        log = self.root / "var/log/kubelet.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-SE",
+                str(PROGRAMS / "kubelet"),
+                *arguments,
+                env=self._environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "NODE_STANDIN_ROOT": str(self.root),
             "NODE_STANDIN_RENEW": str(self.renew),
             "NODE_STANDIN_NOT_READY": self.not_ready,
+            "NODE_STANDIN_HEALTHZ": "0",
         }
 
     async def until(self, check: Callable[[], object], timeout: float = 10.0) -> None:
