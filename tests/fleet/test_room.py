@@ -20,7 +20,8 @@ def test_a_full_cluster_is_told_with_its_remedies() -> None:
     """How many there are, what the limit is, which machine, what to do."""
     assert turned_away(REQUEST, 50, 0) == (
         "cluster blue has 50 Node objects, and its max_nodes is 50: guest-1, which nobody declared, is "
-        "turned away. Declare it in a pool, delete the Node objects of machines that are gone, or raise max_nodes"
+        "turned away. Declare it in a pool, delete the Node objects of machines that are gone, or raise "
+        "max_nodes"
     )
 
 
