@@ -191,23 +191,9 @@ class Join(Entry):
     kubeconfig: File | None = None
     bind: Annotated[str, _P(values.choice("node", "cluster"))] = "node"
     token_ttl: Annotated[float, _time(60, 3600)] = 900.0
-    discovery: Annotated[
-        str,
-        _P(values.choice("token", "file")),
-        NotYet(
-            harmless=("token",), what="discovery by file is not there yet", remedy="write discovery: token"
-        ),
-    ] = "token"
-    role: Annotated[
-        str,
-        _P(values.choice("worker", "control-plane")),
-        NotYet(
-            harmless=("worker",),
-            what="joining as a control plane is not there yet",
-            remedy="write role: worker, and join control planes by hand",
-        ),
-    ] = "worker"
-    certificate_key_file: Annotated[File | None, Later()] = None
+    discovery: Annotated[str, _P(values.choice("token", "file"))] = "token"
+    role: Annotated[str, _P(values.choice("worker", "control-plane"))] = "worker"
+    certificate_key_file: File | None = None
     cri_socket: Annotated[str, _P(node_values.cri_socket)] = "unix:///run/containerd/containerd.sock"
     ignore_preflight: tuple[Annotated[str, _P(node_values.preflight)], ...] = ()
     max_nodes: Annotated[
@@ -242,9 +228,7 @@ class Cluster(Entry):
     image: ImageName | None = None
     tags: tuple[Name, ...] = ()
     join: Join = Join()
-    serving_certificates: Annotated[str, _P(values.choice("approve", "ignore")), Later(("ignore",))] = (
-        "ignore"
-    )
+    serving_certificates: Annotated[str, _P(values.choice("approve", "ignore"))] = "ignore"
     node_actions: NodeActions = NodeActions()
 
 

@@ -20,8 +20,9 @@ def joins(facts: Facts) -> Iterator[Problem]:
             remedy = "write method: kubeadm, or method: none to boot without joining"
             yield facts.problem((*at, "join"), what, remedy)
         yield from _files(facts, cluster, (*at, "join"))
-        if cluster.join.method == "kubeadm":
-            yield from _kubeadm(facts, cluster, (*at, "join"))
+        yield from _role(facts, cluster, (*at, "join"))
+        yield from _discovery(facts, cluster, (*at, "join"))
+        yield from _serving(facts, cluster, at)
 
 
 _CREDENTIALS = {
@@ -60,13 +61,34 @@ def _by_hand(facts: Facts, wrote: set[str], at: RawPath) -> Iterator[Problem]:
         yield facts.problem(at, what, "write ca_certificate and ca_key_file, or directory")
 
 
-def _kubeadm(facts: Facts, cluster: schema.Cluster, at: RawPath) -> Iterator[Problem]:
-    """What kubeadm needs, and the binding that is the default but not there yet."""
-    said = facts.wrote("clusters", cluster.name, "join", "bind")
-    if said and "bind" not in cluster.join.model_fields_set:
-        return  # its value was refused already
-    if cluster.join.bind == "node":
-        words = "bind: node" if said else "bind: node, the default,"
-        what = f"{words} is not there yet: a credential would not be tied to its own node"
-        remedy = "write bind: cluster where a booting node may be trusted not to claim another node's name"
-        yield facts.problem((*at, "bind"), what, remedy)
+def _role(facts: Facts, cluster: schema.Cluster, at: RawPath) -> Iterator[Problem]:
+    """A control plane joins by kubeadm, and with the key of the certificates that it fetches."""
+    join = cluster.join
+    key = facts.wrote("clusters", cluster.name, "join", "certificate_key_file")
+    if join.role == "control-plane" and join.method != "kubeadm":
+        what = f"method {join.method} joins no control planes"
+        yield facts.problem((*at, "role"), what, "write method: kubeadm, or role: worker")
+    elif join.role == "control-plane" and not key:
+        what = "a control plane fetches the cluster's certificates, which a key opens"
+        remedy = "write certificate_key_file: a file with what `kubeadm init phase upload-certs` prints"
+        yield facts.problem((*at, "role"), what, remedy)
+    elif key and join.role != "control-plane":
+        what = "certificate_key_file has no effect with role worker"
+        yield facts.problem((*at, "certificate_key_file"), what, "take it out, or write role: control-plane")
+
+
+def _discovery(facts: Facts, cluster: schema.Cluster, at: RawPath) -> Iterator[Problem]:
+    """Only kubeadm discovers: other methods give the node the authority itself."""
+    if cluster.join.discovery == "file" and cluster.join.method != "kubeadm":
+        what = f"discovery has no effect with method {cluster.join.method}"
+        yield facts.problem((*at, "discovery"), what, "take it out, or write method: kubeadm")
+
+
+def _serving(facts: Facts, cluster: schema.Cluster, at: RawPath) -> Iterator[Problem]:
+    """Approving needs an API to approve at."""
+    wrote = facts.wrote("clusters", cluster.name, "join", "kubeconfig")
+    alone = cluster.join.method in ("static", "none")  # the others are told of it anyway
+    if cluster.serving_certificates == "approve" and alone and not wrote:
+        what = "serving certificates are approved by a cluster's API, and this one has no kubeconfig"
+        remedy = "write join.kubeconfig, or serving_certificates: ignore"
+        yield facts.problem((*at, "serving_certificates"), what, remedy)
