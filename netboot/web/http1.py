@@ -30,7 +30,8 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _ABSOLUTE = re.compile(r"(?i:https?)://[^/?]+")
 _DIGITS = re.compile(r"[0-9]{1,15}")
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9._-]+)+/?")  # what most paths are: nothing to undo
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+/?")  # what most paths are: nothing to undo
+_NOTHING = re.compile(r"/(?:\.?/)+")  # doubled slashes, and `.` between them
 _ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _RANGE = re.compile(r"[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})[ \t]*")
 _HOST = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%\[\]-]*")
@@ -196,7 +197,7 @@ def _path(raw: str) -> str:
         raise MalformedHead("the path is not UTF-8") from None
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in path):
         raise MalformedHead("the path holds a control character")
-    return re.sub("/{2,}", "/", path)
+    return _NOTHING.sub("/", path)
 
 
 def _query(raw: str) -> dict[str, str]:

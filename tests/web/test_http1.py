@@ -48,6 +48,9 @@ def test_a_plain_get_is_read() -> None:
         ("HTTP://h", "/"),
         ("/a%20b/%e2%82%ac", "/a b/€"),
         ("/a%2Fb", "/a/b"),
+        ("/./boot.ipxe", "/boot.ipxe"),
+        ("/images/.//%2e/./a/.b./c..d", "/images/a/.b./c..d"),
+        ("/a/../b", "/a/../b"),
         ("http://h?x=1", "/"),
     ],
 )
