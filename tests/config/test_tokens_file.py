@@ -89,3 +89,12 @@ def test_who_else_may_read_or_write_it_is_told(tmp_path: Path, mode: int, words:
     file.chmod(mode)
     told = list(tokens_file.doubts(file))
     assert told == [] if words is None else words in told[0] and "chmod 640" in told[0]
+
+
+def test_the_example_of_the_documentation_is_a_tokens_file(tmp_path: Path) -> None:
+    """As an operator would copy it."""
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    (example,) = [block for block in page.split("```") if "mode 0640" in block]
+    file = tmp_path / "tokens.yaml"
+    file.write_text(example.removeprefix("yaml\n"))
+    assert [token.role for token in tokens_file.read(file)] == [Role.OPERATOR, Role.VIEWER]
