@@ -12,7 +12,7 @@ from netboot.boot.quirks import Resolved, resolve
 from netboot.dhcp.options import BOOT_CODES, PROTOCOL_CODES, encode_value, encoded
 from netboot.dhcp.pool import Addresses
 from netboot.dhcp.wire import encode_option
-from netboot.model.inventory import INFINITE, Assignment, BootOverride, Network
+from netboot.model.inventory import Assignment, BootOverride, Network
 from netboot.model.machine import Client, Mac, Speaker
 
 FOREVER = 0xFFFFFFFF
@@ -200,19 +200,18 @@ def _network_options(network: Network) -> Iterable[tuple[int, bytes]]:
 def lease_options(network: Network, duration: float) -> dict[int, bytes]:
     """Options 51, 58 and 59, whole, of a lease of `duration` seconds (RFC 2131 section 4.4.5).
 
-    T1 is before T2 and T2 before the end, whatever the operator's numbers are.
+    T1 is before T2 and T2 before the end, whatever the operator's numbers are. An infinite one has neither.
     """
-    if duration == INFINITE:
-        times = [FOREVER] * 3
-    else:
-        whole = duration == network.lease
-        t2 = network.rebind if whole and network.rebind is not None else duration
-        t2 = t2 if t2 < duration else duration * 7 / 8
-        t1 = network.renew if whole and network.renew is not None else duration / 2
-        t1 = t1 if t1 < t2 else t2 * 4 / 7
-        times = [int(duration), int(t1), int(t2)]
+    if duration >= FOREVER:
+        return {51: encode_option(51, FOREVER.to_bytes(4, "big"))}  # there is nothing to renew
+    whole = duration == network.lease
+    t2 = network.rebind if whole and network.rebind is not None else duration
+    t2 = t2 if t2 < duration else duration * 7 / 8
+    t1 = network.renew if whole and network.renew is not None else duration / 2
+    t1 = t1 if t1 < t2 else t2 * 4 / 7
+    times = [int(duration), int(t1), int(t2)]
     return {
-        code: encode_option(code, min(seconds, FOREVER).to_bytes(4, "big"))
+        code: encode_option(code, seconds.to_bytes(4, "big"))
         for code, seconds in zip(_TIMES, times, strict=True)
     }
 

@@ -162,10 +162,15 @@ async def test_t1_is_before_t2_and_t2_before_the_end() -> None:
             assert 0 < offer.number(58) < offer.number(59) < offer.number(51)
 
 
-async def test_an_infinite_lease_is_all_ones() -> None:
-    """Section 3.3."""
-    offer = await site(lease=INFINITE).answer(request(NODE, "discover"))
-    assert offer.option(51) == b"\xff" * 4
+async def test_an_infinite_lease_is_all_ones_and_never_renewed() -> None:
+    """Section 3.3; without T1 and T2, even for who asks for them: a client would compute nonsense of them."""
+    world = site(lease=INFINITE)
+    for wishes in ((), (("param_req_list", [51, 58, 59]),)):
+        offer = await world.answer(request(NODE, "discover", *wishes))
+        ack = await world.answer(selecting(NODE, NODE_ADDRESS, *wishes))
+        for reply in (offer, ack):
+            assert reply.option(51) == b"\xff" * 4 and not {58, 59} & set(reply.codes)
+    assert (await world.answer(request(NODE, "discover", PXE))).number(58) > 0, "the boot lease ends"
 
 
 async def test_the_server_identifier_is_an_address_of_ours_in_the_clients_network() -> None:
@@ -330,6 +335,40 @@ async def test_decline_and_release_are_not_answered() -> None:
     assert await world.hear(request(STRANGER, "release", ours, ciaddr=own)) is None
     await world.lease(STRANGER)
     assert await world.hear(request(STRANGER, "decline", ours, ("requested_addr", own))) is None
+
+
+@pytest.mark.parametrize("fields", [{}, {"flags": 0x8000}, {"giaddr": LINK_RELAY}])
+async def test_decline_and_release_to_another_server_change_nothing(fields: dict[str, object]) -> None:
+    """Table 5: both name the server that gave the address; sections 4.3.3 and 4.3.4 are about ours."""
+    world = site()
+    own = (await world.lease(STRANGER)).address("yiaddr")
+    before, theirs = world.store.by_address[IPv4Address(own)], ("server_id", "10.77.0.9")
+    said = (("requested_addr", own), theirs)
+    assert await world.hear(request(STRANGER, "decline", *said, **fields)) is None
+    assert await world.hear(request(STRANGER, "release", theirs, ciaddr=own)) is None
+    assert world.store.by_address[IPv4Address(own)] == before and not world.store.resting
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"xid": 0}, {"xid": 0xFFFFFFFF}, {"hops": 16}, {"secs": 0xFFFF}, {"flags": 0x7FFF}, {"flags": 0xFFFF}],
+    ids=str,
+)
+async def test_odd_numbers_in_the_header_are_no_reason_for_silence(fields: dict[str, int]) -> None:
+    """What table 3 copies comes back as it came, the reserved bits of the flags, too."""
+    world = site()
+    for data in (request(NODE, "discover", **fields), selecting(NODE, NODE_ADDRESS, **fields)):
+        *_, hops, xid, secs, flags = (await world.answer(data)).head
+        assert (hops, secs) == (0, 0)
+        assert (xid, flags) == (fields.get("xid", 0x01020304), fields.get("flags", 0))
+
+
+async def test_a_server_identifier_that_is_no_address_names_no_server() -> None:
+    """Of a length that RFC 2132 section 9.7 does not have: it cannot be another server's."""
+    world = site()
+    asked = b"\x35\x01\x03" + b"\x36\x03\x0a\x4d\x00" + b"\x32\x04\x0a\x4d\x00\x14" + b"\xff"
+    ack = await world.answer(raw_request(NODE, asked))
+    assert (ack.kind, ack.address("yiaddr")) == (ACK, "10.77.0.20")
 
 
 async def test_a_declined_address_is_not_given_again() -> None:

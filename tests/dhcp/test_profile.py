@@ -55,16 +55,16 @@ def group(node_options: dict[int, OptionValue] | None = None, **fields: dict[int
         (43200.0, {}, (43200, 21600, 37800)),
         (43200.0, {"renew": 60.0, "rebind": 90.0}, (43200, 60, 90)),
         (300.0, {"renew": 60.0, "rebind": 90.0}, (300, 150, 262)),
-        (INFINITE, {"renew": 60.0}, (0xFFFFFFFF,) * 3),
+        (INFINITE, {"renew": 60.0}, (0xFFFFFFFF,)),
     ],
 )
 def test_t1_and_t2_follow_the_lease_that_is_given(
-    duration: float, fields: dict[str, float], expected: tuple[int, int, int]
+    duration: float, fields: dict[str, float], expected: tuple[int, ...]
 ) -> None:
     """`renew` and `rebind` count for the network's whole lease; the boot lease has its own half and 7/8."""
     raw = lease_options(replace(network(), **fields), duration)  # type: ignore[arg-type]
     found = decode(encode_with(discover(STRANGER), b"".join(raw.values()))).options
-    assert tuple(int.from_bytes(found[code], "big") for code in (51, 58, 59)) == expected
+    assert tuple(int.from_bytes(found[code], "big") for code in (51, 58, 59) if code in found) == expected
 
 
 def test_the_stronger_option_wins() -> None:
