@@ -148,6 +148,7 @@ class App:
             secret=bound.secret,
             neighbour=_neighbour,
             clock=time.time,
+            steady=time.monotonic,
             boot_port=server.boot_port,
             limits=Limits(
                 connections=server.boot_limits.connections, requests=server.boot_limits.requests.per_second

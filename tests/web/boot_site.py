@@ -196,6 +196,7 @@ async def running(
     method: str = "kubeadm",
     store: MemoryStore | None = None,
     storm: Storm | None = None,
+    steady: Callable[[], float] | None = None,
     **changes: object,
 ) -> AsyncIterator[World]:
     """A boot port that listens on a free port of 127.0.0.1."""
@@ -224,6 +225,7 @@ async def running(
         boot_port=80,
         limits=limits,
         storm=storm,
+        steady=steady,
     )
     world.__init__(http, store, boots, journal, bulk, join, found)  # type: ignore[misc]
     http.on_material.append(lambda boot, material: world.handed_out.append(boot.id))

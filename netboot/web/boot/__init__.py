@@ -44,7 +44,10 @@ _STORE_RETRY = 5
 
 
 class BootHttp:
-    """The node side of HTTP. `on_material` is called with each boot that was given join material, and it."""
+    """The node side of HTTP. `on_material` is called with each boot that was given join material, and it.
+
+    `clock`: seconds since the epoch. `steady`: seconds that nobody sets, for the queue of downloads.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class BootHttp:
         boot_port: int,
         limits: Limits | None = None,
         storm: Storm | None = None,
+        steady: Callable[[], float] | None = None,
         rng: random.Random | None = None,
         https: Https | None = None,
     ) -> None:
@@ -83,7 +87,7 @@ class BootHttp:
             https=https,
         )
         assigned, turns = Assigned(site), Turns()
-        self._queue = DownloadQueue(site, storm)
+        self._queue = DownloadQueue(site, storm, steady or clock)
         self._scripts = Scripts(site, self._queue)
         self._claims = Claims(site, assigned, turns)
         self._sessions = Sessions(site, assigned, turns, joins, admitted, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 
@@ -16,9 +17,11 @@ _STEP_OF_FILE = {"vmlinuz": "kernel", "initrd.img": "initrd", "root.squashfs": "
 class DownloadQueue:
     """Places among those who download at once (`server.storm`), shown at the steps of their boots."""
 
-    def __init__(self, site: Site, storm: Storm | None) -> None:
+    def __init__(self, site: Site, storm: Storm | None, steady: Callable[[], float]) -> None:
+        """`steady`: seconds that nobody sets; after a power cut the time of day may jump."""
         self._site = site
         self._storm = storm
+        self._steady = steady
 
     @property
     def limited(self) -> bool:
@@ -35,7 +38,7 @@ class DownloadQueue:
     def enter(self, client: IPv4Address, boot_id: str | None, step: str | None) -> Wait | None:
         """The machine's place in the queue, shown at this step of its boot; None where it may download."""
         site = self._site
-        wait = self._storm.enter(str(client), site.clock()) if self._storm else None
+        wait = self._storm.enter(str(client), self._steady()) if self._storm else None
         if wait is not None:
             site.journal.counters["downloads_queued"] += 1
         boot = site.boots.get(boot_id) if boot_id else None
@@ -48,7 +51,7 @@ class DownloadQueue:
     def progress(self, progress: Progress) -> None:
         """A bulk worker's word on a download: a step of the boot that it belongs to."""
         if self._storm is not None and progress.path.startswith("/images/"):
-            now = self._site.clock()
+            now = self._steady()
             self._storm.progress(
                 progress.client, progress.path, progress.sent, progress.of, progress.done, now
             )

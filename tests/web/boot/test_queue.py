@@ -89,6 +89,18 @@ async def test_a_machine_that_vanished_gives_its_place_up(tmp_path: Path) -> Non
         assert await download(world) is None
 
 
+async def test_a_clock_that_is_set_back_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """After a power cut the time of day jumps; a seat whose machine vanished is still given on in seconds."""
+    steady = [50.0]
+    async with running(tmp_path, storm=one_at_a_time(), steady=lambda: steady[0]) as world:
+        assert await download(world, source=ELSEWHERE) is None
+        world.now -= 3600
+        await world.lease()
+        assert await download(world) is not None
+        steady[0] += BEGIN + 1
+        assert await download(world) is None
+
+
 async def test_without_a_limit_nobody_waits(tmp_path: Path) -> None:
     """The default: every download is handed over at once."""
     async with running(tmp_path) as world:
