@@ -153,6 +153,9 @@ DISK = "the appliance cannot write to its disk"
 QUEUED = "waiting for its turn to download"
 """What the detail of a step says where too many others download (`boot.storm`)."""
 
+UNCLAIMED = "waiting for its claim to be admitted"
+"""What the detail of a step says where its pool admits no more claims now (`boot.claim_rate`)."""
+
 QUEUE_LIMIT = 600.0
 """Seconds for which a place in the queue may stay the same."""
 
@@ -209,6 +212,8 @@ def _row(last: Step) -> Row | None:
     if last.step == "offer" and last.detail.startswith(NO_ADDRESS):
         return _BESIDE
     row = TABLE.get(last.step)
+    if row and UNCLAIMED in last.detail:
+        return Row(QUEUE_LIMIT, "claim", f"it was {last.detail}, and asked no more: was it switched off?")
     if row and QUEUED in last.detail:
         return Row(QUEUE_LIMIT, row.step, f"it was {last.detail}, and asked no more: was it switched off?")
     if row and DISK in last.detail:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from netboot.boot import session
+from netboot.boot.claim_rate import LONGEST, ClaimRates, told
 from netboot.boot.key import session_secret
 from netboot.boot.sealing import Recipient, recipient
 from netboot.boot.seed import seed_cpio
@@ -12,9 +14,9 @@ from netboot.boot.session import Asker
 from netboot.boot.stall import DISK, last_step
 from netboot.errors import Refused, StoreError
 from netboot.model.boot import Boot, Claim, Kept
-from netboot.model.inventory import Assignment, Network
+from netboot.model.inventory import Assignment, Network, Pool
 from netboot.model.lease import Lease
-from netboot.web.boot.answers import json_answer
+from netboot.web.boot.answers import json_answer, unavailable
 from netboot.web.boot.claimed import Assigned, Turns
 from netboot.web.boot.site import Site
 from netboot.web.exchange import Request, Response
@@ -29,6 +31,7 @@ class Claims:
         self._site = site
         self._assigned = assigned
         self._turns = turns
+        self._rates = ClaimRates()
 
     async def seed(self, request: Request, key: str) -> Response:
         """The second initrd with the key, for the leased address alone. Raises Refused and TooLate."""
@@ -60,15 +63,24 @@ class Claims:
             try:
                 return await self._claim_boot(wanted, asker, lease, boot)
             except StoreError as error:
-                self._disk_refuses(boot.id, error)
+                self._waits(boot.id, f"{DISK}: {error}")
                 raise
 
-    def _disk_refuses(self, boot_id: str, error: StoreError) -> None:
+    def _waits(self, boot_id: str, why: str) -> None:
         """Let the machine's boot show what it waits for, at the step that it has reached."""
         boot = self._site.boots.get(boot_id)
         last = last_step(boot) if boot else None
         if last is not None and last.detail != session.BY_TFTP:  # that one decides about the next claim
-            self._site.boots.step(boot_id, last.step, detail=f"{DISK}: {error}")
+            self._site.boots.step(boot_id, last.step, detail=why)
+
+    def _not_yet(self, boot: Boot, pool: Pool, now: float) -> Response | None:
+        """The answer to a claim that its pool does not admit now, None where it does."""
+        seconds = self._rates.wait(pool, boot.id, now)
+        if not seconds:
+            return None
+        self._waits(boot.id, told(pool, seconds))
+        self._site.journal.counters["claims_delayed"] += 1
+        return unavailable(told(pool, seconds), min(LONGEST, math.ceil(seconds)))
 
     async def _claim_boot(
         self, wanted: session.ClaimRequest, asker: Asker, lease: Lease, boot: Boot
@@ -80,6 +92,8 @@ class Claims:
         if repeated is None:
             to = recipient(wanted.certificate)
             assignment = self._assigned.of(boot, lease.network)
+            if not_yet := self._not_yet(boot, assignment.pool, now):
+                return not_yet
             await self._lengthen(lease, assignment.network)
             repeated = await self._burn(wanted, asker, to, boot, kept_of(assignment), now)
             self._claimed(boot, wanted, lease, assignment)

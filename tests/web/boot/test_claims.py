@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from netboot.boot.key import boot_key
 from netboot.boot.session import BY_TFTP
-from netboot.boot.stall import DISK
+from netboot.boot.stall import DISK, UNCLAIMED, last_step
 from netboot.errors import StoreError
+from netboot.model.boot import Boot
+from netboot.model.inventory import Node
+from netboot.model.manners import Rate
 from tests.boot.identity import Identity
 from tests.web.boot.machine import claim_body, claimed
-from tests.web.boot_site import NODE, OTHER, SECRET, STRANGER, World, running
+from tests.web.boot_site import NODE, OTHER, SECRET, STRANGER, Answer, World, running
 
 
 async def test_the_claim_turns_the_boot_lease_into_the_networks(tmp_path: Path, node: Identity) -> None:
@@ -174,3 +178,31 @@ async def test_a_bad_claim_is_refused_and_burns_nothing(tmp_path: Path, body: by
         answer = await world.ask(f"/boot/{world.key(boot)}/claim", method="POST", body=body)
         assert answer.status == 400 and answer.text
         assert await world.store.claim_of(boot.id) is None
+
+
+async def test_a_pool_admits_so_many_claims_and_the_others_wait(tmp_path: Path, node: Identity) -> None:
+    """503 with Retry-After and the reason, at the boot too; nothing is burnt, and its turn comes."""
+    async with running(tmp_path) as world:
+        found = world.inventory
+        pools = {name: replace(pool, claims=Rate(1, 20.0)) for name, pool in found.pools.items()}
+        second = Node("m2", "compute", (OTHER,), address=STRANGER)
+        world.inventory = replace(found, pools=pools, nodes=(*found.nodes, second))
+        first, boot = await world.lease(mac=OTHER, address=STRANGER), await world.lease()
+        other = claim_body(node, OTHER)
+
+        async def claim(which: Boot, body: dict[str, object], source: IPv4Address) -> Answer:
+            path = f"/boot/{world.key(which)}/claim"
+            return await world.ask(path, method="POST", body=body, source=source)
+
+        assert (await claim(first, other, STRANGER)).status == 200
+        answer = await claim(boot, claim_body(node), NODE)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "20")
+        assert "pool compute admits 1 claims in 20 s" in answer.text
+        assert await world.store.claim_of(boot.id) is None
+        shown = world.boots.get(boot.id)
+        assert shown is not None and (step := last_step(shown)) is not None
+        assert step.detail.startswith(UNCLAIMED)
+        again = await claim(first, other, STRANGER)
+        assert again.status == 200, "the identical request counts no second time"
+        world.now += 20
+        assert (await claim(boot, claim_body(node), NODE)).status == 200
