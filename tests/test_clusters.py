@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
+from netboot.cluster import CLIENT_SIGNER, SERVING_SIGNER
 from netboot.clusters import Clusterwork
 from netboot.events import Boots, Journal
+from netboot.fleet.roster import Roster
 from netboot.model.inventory import Cluster, Inventory, JoinSettings, Network, Node, Pool
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
@@ -43,10 +46,11 @@ async def work(tmp_path: Path) -> AsyncIterator[Clusterwork]:
     store = await SqliteStore.open(tmp_path / "netboot.db")
     journal = Journal(time.time)
     made = Clusterwork(
-        inventory=lambda: INVENTORY,
+        roster=Roster(INVENTORY),
         store=store,
         boots=Boots(store, journal, time.time, lambda: "b1"),
         journal=journal,
+        secret=b"s" * 32,
     )
     await made.start()
     yield made
@@ -61,7 +65,25 @@ async def test_only_clusters_that_machines_join_are_asked(work: Clusterwork) -> 
 
 async def test_each_method_of_the_file_that_is_built_has_its_entry(work: Clusterwork) -> None:
     """What the node side looks up by the cluster's `join.method`."""
-    assert {"kubeadm", "none"} <= set(work.joins)
+    assert set(work.joins) == {"kubeadm", "certificate", "tls-bootstrap", "static", "none"}
+
+
+async def test_certificate_requests_are_looked_at_where_the_file_says_so(work: Clusterwork) -> None:
+    """By the binding of tokens, and by serving_certificates."""
+    assert work._approved() == [("blue", CLIENT_SIGNER)]
+    blue = CLUSTERS["blue"]
+    join = replace(blue.join, bind="cluster")
+    changed = {"blue": replace(blue, join=join, approves_serving=True)}
+    work._inventory = lambda: replace(INVENTORY, clusters=changed)
+    assert work._approved() == [("blue", SERVING_SIGNER)]
+
+
+async def test_an_alarm_is_an_error_of_its_machine(work: Clusterwork) -> None:
+    """Each time; what is no alarm is counted."""
+    mac = Mac("02:00:00:00:00:01")
+    for alarm in (True, True, False):
+        work._report("token_misused", "text", mac, alarm)
+    assert len(work._journal.events(mac)) == 2 and work.problem("blue") is None
 
 
 def lease(name: str) -> Lease:
