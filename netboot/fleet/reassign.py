@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from netboot.cluster import Access, ClusterApi, Clusters
+from netboot.cluster import Access, Clusters
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable
 from netboot.fleet import drain, ownership
 from netboot.fleet.drain import drain_once
+from netboot.fleet.patient import Patient
 from netboot.model.boot import Boot
 from netboot.model.inventory import Cluster, Inventory
 from netboot.model.machine import Mac
@@ -39,6 +40,10 @@ class Patience:
     """For the old cluster's API to delete the Node object that is left."""
     look: float = 1.0
     """Between two looks at a boot."""
+    retry: float = 5.0
+    """Between two questions to a cluster that does not answer, at most."""
+    held: float = 10.0
+    """Between two rounds of evictions that a PodDisruptionBudget holds, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ async def check(world: World, operation: Operation) -> Outcome:
     except ClusterUnavailable as error:
         reason = f"cluster {target.name} does not answer: {error.reason}"
         if now - operation.since < world.patience.target:
-            return Outcome(waiting(operation, reason, now), min(error.retry_after, 2.0))
+            return Outcome(waiting(operation, reason, now), min(error.retry_after, world.patience.retry))
         return Outcome(turned(operation, f"{reason}. Nothing was changed", now))
     except ClusterError as error:
         return Outcome(
@@ -120,7 +125,7 @@ async def unfit(world: World, operation: Operation, target: Cluster) -> str:
     """Why the machine cannot join the new cluster; empty where it can. Raises ClusterError."""
     if not target.join.has_api:
         return ""
-    api = world.clusters.api(target.name)
+    api = Patient(world.clusters.api(target.name))
     node = await api.node(operation.new.node)
     stranger = node is not None and operation.uuid is not None and ownership.doubt(operation, node)
     if node is not None and stranger and node.ready == "True" and not operation.order.force:
@@ -147,7 +152,7 @@ async def cordon(world: World, operation: Operation) -> Outcome:
     if not old.node_actions.cordon:
         return _skip(world, operation, f"skipped: node_actions.cordon of cluster {old.name} is off")
     try:
-        return await _cordon(world, operation, world.clusters.api(old.name))
+        return await _cordon(world, operation, Patient(world.clusters.api(old.name)))
     except ClusterRefused as error:
         if error.status in CHANGED:
             return Outcome(operation, 0.2)
@@ -157,7 +162,7 @@ async def cordon(world: World, operation: Operation) -> Outcome:
         return _wait_or(world, operation, text, world.patience.old, "not cordoned")
 
 
-async def _cordon(world: World, operation: Operation, api: ClusterApi) -> Outcome:
+async def _cordon(world: World, operation: Operation, api: Patient) -> Outcome:
     node, now = await api.node(operation.old.node), world.clock()
     if node is None:
         return Outcome(passed(operation, f"no Node object {operation.old.node} is there", now))
@@ -168,8 +173,7 @@ async def _cordon(world: World, operation: Operation, api: ClusterApi) -> Outcom
     if node.unschedulable and not ours:
         return Outcome(passed(operation, f"Node {node.name} was cordoned already", now))
     if not ours:
-        by = {ownership.CORDONED_BY: operation.id}
-        await api.patch_node(node, annotations=by, unschedulable=True)
+        await api.schedule(node, {ownership.CORDONED_BY: operation.id}, on=False)
     return Outcome(passed(replace(operation, cordoned=True), f"Node {node.name} is cordoned", now))
 
 
@@ -185,7 +189,7 @@ async def drain_node(world: World, operation: Operation) -> Outcome:
     now = world.clock()
     late = now - operation.since > world.patience.drain
     try:
-        done = await _drain(world, operation, world.clusters.api(old.name))
+        done = await _drain(world, operation, Patient(world.clusters.api(old.name)))
     except ClusterRefused as error:
         return Outcome(turned(operation, f"cluster {old.name} refuses: {error}", now))
     except ClusterError as error:
@@ -194,18 +198,21 @@ async def drain_node(world: World, operation: Operation) -> Outcome:
             return _skip(world, operation, f"not drained: {text}", left=True)
         if now - operation.since > world.patience.old:
             return Outcome(turned(operation, f"not drained: {text}; --force goes on without", now))
-        return Outcome(waiting(operation, text, now), min(getattr(error, "retry_after", 5.0), 5.0))
+        return Outcome(waiting(operation, text, now), world.patience.retry)
     if done.refused or (done.left and late and not operation.order.force):
         limit = "" if done.refused else f" after {world.patience.drain:.0f} s: {done.left} pods are left"
         return Outcome(turned(operation, f"not drained{limit}: {done.text}", now))
     if done.left and late:
         return _skip(world, operation, f"{done.left} pods were not waited for: {done.text}", left=True)
     if done.left:
-        return Outcome(waiting(operation, f"{done.left} pods to go: {done.text}", now), min(done.pause, 10.0))
+        return Outcome(
+            waiting(operation, f"{done.left} pods to go: {done.text}", now),
+            min(done.pause, world.patience.held),
+        )
     return Outcome(passed(operation, done.text, now))
 
 
-async def _drain(world: World, operation: Operation, api: ClusterApi) -> drain.Round:
+async def _drain(world: World, operation: Operation, api: Patient) -> drain.Round:
     node = await api.node(operation.old.node)
     if node is None:
         return drain.Round(0, f"no Node object {operation.old.node} is there")
@@ -273,20 +280,20 @@ async def ready(world: World, operation: Operation) -> Outcome:
     if target is None or not target.join.has_api:
         return Outcome(passed(operation, f"boot {operation.boot} is through", now))
     try:
-        return await _ready(world, operation, world.clusters.api(target.name))
+        return await _ready(world, operation, Patient(world.clusters.api(target.name)))
     except ClusterError as error:
         text = f"cluster {target.name} does not tell whether Node {operation.new.node} is Ready: {error}"
-        return Outcome(waiting(operation, text, now), min(getattr(error, "retry_after", 2.0), 5.0))
+        return Outcome(waiting(operation, text, now), world.patience.retry)
 
 
-async def _ready(world: World, operation: Operation, api: ClusterApi) -> Outcome:
+async def _ready(world: World, operation: Operation, api: Patient) -> Outcome:
     node, now = await api.node(operation.new.node), world.clock()
     if node is None or node.ready != "True":
         state = "not there" if node is None else f"not Ready: {node.ready_message or node.ready}"
         text = f"Node {operation.new.node} is {state}"
         return Outcome(waiting(operation, text, now), world.patience.look)
     if ownership.cordoned_by_us(node):
-        await api.patch_node(node, annotations={ownership.CORDONED_BY: None}, unschedulable=False)
+        await api.schedule(node, {ownership.CORDONED_BY: None}, on=True)
     return Outcome(passed(operation, f"Node {node.name} is Ready in cluster {operation.new.cluster}", now))
 
 
@@ -300,7 +307,7 @@ async def delete(world: World, operation: Operation) -> Outcome:
     if not old.node_actions.delete:
         return _skip(world, operation, f"skipped: node_actions.delete of cluster {old.name} is off")
     try:
-        return await _delete(world, _with_uuid(world, operation), world.clusters.api(old.name))
+        return await _delete(world, _with_uuid(world, operation), Patient(world.clusters.api(old.name)))
     except ClusterRefused as error:
         if error.status in CHANGED:
             return Outcome(operation, 0.2)
@@ -312,7 +319,7 @@ async def delete(world: World, operation: Operation) -> Outcome:
         return _wait_or(world, operation, text, world.patience.delete, kept)
 
 
-async def _delete(world: World, operation: Operation, api: ClusterApi) -> Outcome:
+async def _delete(world: World, operation: Operation, api: Patient) -> Outcome:
     node, now = await api.node(operation.old.node), world.clock()
     if node is None:
         return Outcome(passed(operation, f"no Node object {operation.old.node} is left", now))
@@ -394,4 +401,4 @@ def _wait_or(world: World, operation: Operation, reason: str, limit: float, lack
     now = world.clock()
     if operation.order.force or now - operation.since > limit:
         return _skip(world, operation, f"{lack}: {reason}", left=True)
-    return Outcome(waiting(operation, reason, now), 2.0)
+    return Outcome(waiting(operation, reason, now), world.patience.retry)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netboot.cluster import ClusterApi
 from netboot.errors import ClusterError, ClusterRefused
 from netboot.fleet import ownership
+from netboot.fleet.patient import Patient
 from netboot.fleet.reassign import CHANGED, Outcome, Step, World, boots_of, new_boot
 from netboot.model.operation import Operation, again, lacking, passed, waiting
 
@@ -31,7 +31,7 @@ async def uncordon(world: World, operation: Operation) -> Outcome:
     if old is None or not old.join.has_api or not old.node_actions.cordon:
         return Outcome(passed(operation, "nothing was cordoned", now))
     try:
-        text = await _uncordon(operation, world.clusters.api(old.name))
+        text = await _uncordon(operation, Patient(world.clusters.api(old.name)))
     except ClusterRefused as error:
         if error.status in CHANGED:
             return Outcome(operation, 0.2)
@@ -39,15 +39,16 @@ async def uncordon(world: World, operation: Operation) -> Outcome:
     except ClusterError as error:
         if now - operation.since > world.patience.old or operation.order.force:
             return Outcome(passed(_still(operation), f"not uncordoned: {error}", now))
-        return Outcome(waiting(operation, f"cluster {old.name} does not answer: {error}", now), 2.0)
+        text = f"cluster {old.name} does not answer: {error}"
+        return Outcome(waiting(operation, text, now), world.patience.retry)
     return Outcome(passed(operation, text, now))
 
 
-async def _uncordon(operation: Operation, api: ClusterApi) -> str:
+async def _uncordon(operation: Operation, api: Patient) -> str:
     node = await api.node(operation.old.node)
     if node is None or not ownership.cordoned_by_us(node, operation):
         return "nothing was cordoned"
-    await api.patch_node(node, annotations={ownership.CORDONED_BY: None}, unschedulable=False)
+    await api.schedule(node, {ownership.CORDONED_BY: None}, on=True)
     return f"Node {node.name} is schedulable again"
 
 

@@ -58,7 +58,7 @@ def test_waiting_ends_with_the_operation_and_its_outcome(
         left = lacking(api.world.operations._of[operation.id], "Node n1 is left")
         goes_on(api, left, len(STEPS))
 
-    monkeypatch.setattr(module.time, "sleep", look)
+    monkeypatch.setattr("time.sleep", look)
     text = verb("operation", "show", operation.id, "--wait")
     assert [line.split()[1] for line in text.splitlines()[3 : 3 + len(STEPS)]] == list(STEPS)
     assert "left to you: Node n1 is left" in text

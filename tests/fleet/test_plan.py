@@ -1,0 +1,59 @@
+"""What an operation would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netboot.model.operation import Order
+from tests.fleet.moving import OTHER, TO_RED, Move, node_object, texts, web_pod, with_inventory
+
+
+async def test_a_dry_run_says_what_would_be_done_and_does_nothing(move: Move) -> None:
+    """Nothing is written anywhere, and no Node object is touched."""
+    move.blue.pod("web", "m1", **web_pod(0))
+    before = move.blue.node("m1"), move.red.node("m1")
+    planned = await move.assign(replace(TO_RED, drain=True), dry_run=True)
+    assert planned.state == "planned" and not move.house.operations.operations(limit=9)
+    assert texts(planned, "cordon") == "cordon Node m1"
+    assert texts(planned, "drain").startswith("evict 1 pods")
+    assert texts(planned, "revoke") == "delete 1 live credentials"
+    assert texts(planned, "delete") == "delete Node m1 from cluster blue"
+    await move.red.api.control("settings", down=True)
+    planned = await move.assign(dry_run=True)
+    assert "would be refused" in texts(planned, "check")
+    assert (move.blue.node("m1"), move.red.node("m1")) == before
+    assert not await move.house.store.operations()
+
+
+async def test_a_plan_names_what_is_skipped_left_and_refused(move: Move) -> None:
+    """Switches that are off, Node objects of others, pods that would be lost, a name that is taken."""
+    move.blue.pod("mine", "m1")
+    planned = await move.assign(replace(TO_RED, drain=True), dry_run=True)
+    assert "would be refused: 1 pods without a controller" in texts(planned, "drain")
+    move.blue.merge("nodes", "m1", {"status": {"nodeInfo": {"systemUUID": OTHER}}})
+    planned = await move.assign(dry_run=True)
+    assert texts(planned, "cordon").startswith("leave Node m1 alone")
+    assert texts(planned, "delete").endswith("--force deletes it")
+    await with_inventory(move, cordon=False, drain=False, delete=False)
+    planned = await move.assign(replace(TO_RED, drain=True), dry_run=True)
+    for action in ("cordon", "drain", "delete"):
+        assert texts(planned, action) == f"skip: node_actions.{action} of cluster blue is off"
+    move.red.create("nodes", "m1", node_object("m1", OTHER))
+    assert "another machine lives as Node m1" in texts(await move.assign(dry_run=True), "check")
+    to_bare = await move.assign(Order(cluster="bare"), dry_run=True)
+    assert texts(to_bare, "check") == "cluster bare answers, and its credentials work"
+
+
+async def test_an_old_cluster_that_is_down_is_planned_to_be_waited_for(move: Move) -> None:
+    """And one whose Node object is gone has nothing to do."""
+    move.blue.remove("nodes", "m1")
+    planned = await move.assign(replace(TO_RED, drain=True), dry_run=True)
+    assert texts(planned, "cordon") == "no Node object m1 is there"
+    assert (texts(planned, "drain"), texts(planned, "delete")) == (
+        "nothing to drain",
+        "no Node object is left",
+    )
+    await move.blue.api.control("settings", down=True)
+    planned = await move.assign(dry_run=True)
+    assert "wait for cluster blue" in texts(planned, "cordon")
+    assert "wait for cluster blue" in texts(planned, "delete")

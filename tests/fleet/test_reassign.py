@@ -1,0 +1,446 @@
+"""A machine moves from one cluster to another: every step, and whatever may go wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from netboot.model.inventory import NodeActions
+from netboot.model.operation import STEPS, Operation, Order
+from tests.fleet.moving import (
+    ALL,
+    CARD,
+    DAEMON,
+    MIRROR,
+    OTHER,
+    TO_RED,
+    UUID,
+    Move,
+    node_object,
+    texts,
+    web_pod,
+    with_inventory,
+)
+
+# The whole way
+
+
+async def test_a_machine_moves_to_another_cluster(move: Move) -> None:
+    """Cordoned, drained, its credential revoked, booted, Ready there, its old Node object deleted."""
+    for number in range(3):
+        move.blue.pod(f"web-{number}", "m1", **web_pod(number))
+    move.blue.pod("cni", "m1", "kube-system", ownerReferences=DAEMON)
+    move.blue.pod("proxy", "m1", "kube-system", annotations=MIRROR)
+    assert len(move.blue.tokens()) == 1
+    operation = await move.assign(replace(TO_RED, drain=True), by="alice")
+    await move.at(operation, "boot", "waits for the machine's next boot")
+    assert move.cordoned() and not move.blue.tokens()
+    assert sorted(p["metadata"]["name"] for p in move.blue.all("pods")) == ["cni", "proxy"]
+    assert move.house.assigned().cluster.name == "red"
+    await move.joins_red()
+    done = await move.ended(operation)
+    assert (done.state, done.reason, done.by) == ("done", "", "alice")
+    assert list(dict.fromkeys(line.step for line in done.timeline)) == list(STEPS)
+    assert move.blue.node("m1") is None and move.red.ready("m1") == "True"
+
+
+async def test_a_machine_moves_and_comes_back(move: Move) -> None:
+    """Unassigned, it is what the file declares, and nothing of the assignment is left."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await move.joins_red()
+    assert (await move.ended(operation)).state == "done"
+    back = await move.house.operations.unassign(CARD, Order())
+    assert (await move.house.operations.unassign(CARD, Order())).id == back.id
+    await move.at(back, "boot")
+    assert move.house.assigned().cluster.name == "blue"
+    boot = await move.house.boot()
+    move.blue_node()
+    move.house.joined(boot)
+    assert (await move.ended(back)).state == "done"
+    assert move.red.node("m1") is None and move.blue.ready("m1") == "True"
+    assert not move.house.roster.placements() and not await move.house.store.placements()
+
+
+async def test_a_machine_gets_another_pool_name_and_tags(move: Move) -> None:
+    """The Node object of the old name goes."""
+    operation = await move.assign(Order(pool="racks", name="gpu7"))
+    await move.at(operation, "boot")
+    assert (move.house.assigned().name, move.house.assigned().image) == ("gpu7", "of-racks")
+    await move.joins_red("gpu7")
+    assert (await move.ended(operation)).state == "done"
+    assert move.blue.node("m1") is None and move.red.ready("gpu7") == "True"
+
+
+async def test_another_name_in_the_same_cluster_leaves_no_node_object_behind(move: Move) -> None:
+    """The old one is deleted there, the new one stays."""
+    operation = await move.assign(Order(cluster="blue", name="m9"))
+    await move.at(operation, "boot")
+    boot = await move.house.boot()
+    move.blue.create("nodes", "m9", node_object("m9", UUID))
+    move.house.joined(boot)
+    assert (await move.ended(operation)).state == "done"
+    assert move.blue.node("m1") is None and move.blue.ready("m9") == "True"
+
+
+async def test_a_node_that_is_the_same_is_made_schedulable_again(move: Move) -> None:
+    """Another pool of the same cluster: the Node object that was cordoned is the one that joins."""
+    move.house.inventory = replace(
+        move.house.inventory,
+        pools={
+            **move.house.inventory.pools,
+            "racks": replace(move.house.inventory.pools["racks"], cluster="blue"),
+        },
+    )
+    move.house.roster.declare(move.house.inventory)
+    operation = await move.assign(Order(pool="racks"))
+    await move.at(operation, "boot")
+    assert move.cordoned()
+    boot = move.house.powers_on()
+    await move.house.claims(boot)
+    move.house.joined(boot)
+    done = await move.ended(operation)
+    assert done.state == "done" and "the same Node object" in texts(done, "delete")
+    assert not move.cordoned() and move.blue.ready("m1") == "True"
+
+
+# Refused before anything changed
+
+
+async def test_a_target_that_refuses_us_is_refused_before_anything_changed(move: Move) -> None:
+    """Rolled back: no assignment, no cordon."""
+    move.red.api.settings.credentials_expired = True
+    done = await move.ended(await move.assign())
+    assert done.state == "rolled back" and "Nothing was changed" in done.reason
+    assert not move.cordoned() and move.house.assigned().cluster.name == "blue"
+
+
+async def test_a_target_that_is_down_is_waited_for_a_little(move: Move) -> None:
+    """And then refused in the same way."""
+    await move.red.api.control("settings", down=True)
+    operation = await move.assign()
+    await move.at(operation, "check", "does not answer")
+    done = await move.ended(operation)
+    assert done.state == "rolled back" and not move.cordoned()
+    assert not await move.house.store.placements()
+
+
+async def test_another_machine_of_that_name_keeps_the_target(move: Move) -> None:
+    """A Ready Node of the name with another systemUUID: only by force."""
+    move.red.create("nodes", "m1", node_object("m1", OTHER))
+    done = await move.ended(await move.assign())
+    assert done.state == "rolled back" and "another machine lives as Node m1 in cluster red" in done.reason
+
+
+# Draining
+
+
+async def test_a_disruption_budget_holds_the_operation(move: Move) -> None:
+    """No pod goes below it; when its time is over the operation is rolled back, and the node schedulable."""
+    for number in range(2):
+        move.blue.pod(f"web-{number}", "m1", **web_pod(number))
+    move.blue.budget("web", 2, app="web")
+    operation = await move.assign(replace(TO_RED, drain=True))
+    held = await move.at(operation, "drain", "disruption budget")
+    assert "pods are held" in held.reason and move.cordoned()
+    done = await move.ended(operation)
+    assert done.state == "rolled back" and "not drained after" in done.reason
+    assert len(move.blue.all("pods")) == 2 and not move.cordoned()
+    assert move.house.assigned().cluster.name == "blue"
+
+
+async def test_a_budget_that_lets_go_lets_the_operation_go_on(move: Move) -> None:
+    """With another healthy pod elsewhere."""
+    move.house.operations.patience = replace(move.house.operations.patience, drain=30.0)
+    for number in range(2):
+        move.blue.pod(f"web-{number}", "m1", **web_pod(number))
+    move.blue.budget("web", 2, app="web")
+    operation = await move.assign(replace(TO_RED, drain=True))
+    await move.at(operation, "drain", "disruption budget")
+    for number in range(2, 4):
+        move.blue.pod(f"web-{number}", "m2", **web_pod(number))
+    assert (await move.at(operation, "boot")).state == "running"
+
+
+async def test_pods_that_nobody_makes_again_go_by_force_alone(move: Move) -> None:
+    """Without it nothing is evicted at all."""
+    move.blue.pod("web", "m1", **web_pod(0))
+    move.blue.pod("mine", "m1")
+    done = await move.ended(await move.assign(replace(TO_RED, drain=True)))
+    assert done.state == "rolled back" and "default/mine" in done.reason
+    assert len(move.blue.all("pods")) == 2
+    forced = await move.assign(replace(TO_RED, drain=True, force=True))
+    await move.at(forced, "boot")
+    assert not move.blue.all("pods")
+
+
+async def test_two_restarts_during_a_drain_do_not_disturb_it(move: Move) -> None:
+    """It goes on where it was, with the time limit of its first beginning."""
+    move.house.operations.patience = replace(move.house.operations.patience, drain=60.0)
+    for number in range(2):
+        move.blue.pod(f"web-{number}", "m1", **web_pod(number))
+    move.blue.budget("web", 2, app="web")
+    operation = await move.assign(replace(TO_RED, drain=True))
+    began = (await move.at(operation, "drain", "disruption budget")).since
+    move.house.patience = move.house.operations.patience
+    for times in (1, 2):
+        await move.restart()
+        again = await move.at(operation, "drain", "disruption budget")
+        assert (again.resumed, again.since) == (times, began)
+    move.blue.remove("poddisruptionbudgets", "web", "default")
+    await move.at(operation, "boot")
+    await move.joins_red()
+    assert (await move.ended(operation)).state == "done"
+
+
+# Each action behind its own switch
+
+
+@pytest.mark.parametrize("action", ["cordon", "drain", "delete"])
+async def test_an_action_that_is_switched_off_is_skipped_and_said(move: Move, action: str) -> None:
+    """The others are done."""
+    await with_inventory(move, **{action: False})
+    move.blue.pod("web", "m1", **web_pod(0))
+    operation = await move.assign(replace(TO_RED, drain=True))
+    await move.at(operation, "boot")
+    assert move.cordoned() == (action != "cordon")
+    assert bool(move.blue.all("pods")) == (action == "drain")
+    await move.joins_red()
+    done = await move.ended(operation)
+    assert done.state == "done" and (move.blue.node("m1") is not None) == (action == "delete")
+    assert f"skipped: node_actions.{action} of cluster blue is off" in texts(done, action)
+
+
+async def test_nothing_is_done_to_a_cluster_without_switches(move: Move) -> None:
+    """The default: the machine moves, its old Node object is the operator's."""
+    off = {name: False for name in NodeActions.__dataclass_fields__ if getattr(ALL, name)}
+    await with_inventory(move, **off)
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    assert not move.cordoned()
+
+
+# R17: whose Node object
+
+
+async def test_a_node_object_of_another_machine_is_left(move: Move) -> None:
+    """Its systemUUID is not the declared one: neither cordoned nor deleted; an operator is told."""
+    move.blue.merge("nodes", "m1", {"status": {"nodeInfo": {"systemUUID": OTHER}}})
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    assert not move.cordoned()
+    await move.joins_red()
+    done = await move.ended(operation)
+    assert done.state == "done" and f"systemUUID is {OTHER}" in done.left and "--force" in done.left
+    assert move.blue.node("m1") is not None
+
+
+async def test_a_node_object_is_known_by_either_byte_order(move: Move) -> None:
+    """Firmware and kernel disagree about the first three fields."""
+    move.blue.merge(
+        "nodes", "m1", {"status": {"nodeInfo": {"systemUUID": "44454c4c-4200-1035-8054-b4c04f564232"}}}
+    )
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    assert move.cordoned()
+    await move.joins_red()
+    await move.ended(operation)
+    assert move.blue.node("m1") is None
+
+
+async def test_the_last_joined_boot_tells_the_uuid_where_none_is_declared(move: Move) -> None:
+    """What it sent then is as good."""
+    nodes = tuple(replace(node, uuid=None) for node in move.house.inventory.nodes)
+    move.house.inventory = replace(move.house.inventory, nodes=nodes)
+    move.house.roster.declare(move.house.inventory)
+    operation = await move.assign()
+    assert (operation.uuid, operation.uuid_is) == (UUID, "of its last joined boot")
+    await move.at(operation, "boot")
+    await move.joins_red()
+    await move.ended(operation)
+    assert move.blue.node("m1") is None
+
+
+async def test_force_deletes_what_is_in_doubt(move: Move) -> None:
+    """By the operator's word."""
+    move.blue.merge("nodes", "m1", {"status": {"nodeInfo": {"systemUUID": OTHER}}})
+    operation = await move.assign(replace(TO_RED, force=True))
+    await move.at(operation, "boot")
+    await move.joins_red()
+    assert (await move.ended(operation)).left == ""
+    assert move.blue.node("m1") is None
+
+
+# The old cluster is down
+
+
+async def test_an_old_cluster_that_is_down_is_waited_for_and_then_left(move: Move) -> None:
+    """The machine moves; what could not be done is told. Credentials go when it answers again."""
+    await move.blue.api.control("settings", down=True)
+    operation = await move.assign()
+    await move.at(operation, "cordon", "cluster blue does not answer")
+    await move.at(operation, "boot")
+    await move.joins_red()
+    done = await move.ended(operation)
+    assert done.state == "done" and "not cordoned" in done.left and "m1 of cluster blue is left" in done.left
+    assert "credentials are deleted as soon as" in texts(done, "finish")
+
+
+async def test_force_does_not_wait_for_an_old_cluster(move: Move) -> None:
+    """Nor for its drain."""
+    move.house.operations.patience = replace(move.house.operations.patience, old=3600.0)
+    await move.blue.api.control("settings", down=True)
+    operation = await move.assign(replace(TO_RED, drain=True, force=True))
+    assert "not drained" in (await move.at(operation, "boot")).left
+
+
+async def test_a_drain_in_a_cluster_that_is_down_is_rolled_back(move: Move) -> None:
+    """Its pods are not lost without the operator's word."""
+    operation = await move.assign(replace(TO_RED, drain=True))
+    move.house.operations.patience = replace(move.house.operations.patience, old=0.0)
+    await move.blue.api.control("settings", down=True)
+    done = await move.ended(operation)
+    assert done.state == "rolled back" and "--force goes on without" in done.reason
+
+
+async def test_half_of_all_calls_may_fail(move: Move) -> None:
+    """Each is tried again."""
+    quick = replace(move.house.operations.patience, target=30.0, old=60.0, delete=60.0)
+    move.house.operations.patience = quick
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    boot = await move.house.boot()
+    move.red.create("nodes", "m1", node_object("m1", UUID))
+    for cluster in (move.blue, move.red):
+        await cluster.api.control("settings", half_500=True)
+    move.house.joined(boot)
+    assert (await move.ended(operation)).state == "done"
+    assert move.blue.node("m1") is None
+
+
+# Waiting for the machine
+
+
+async def test_a_boot_that_stops_is_not_the_end(move: Move) -> None:
+    """The operation tells why, and waits for the next one."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    boot = await move.house.boot()
+    await move.at(operation, "ready")
+    move.house.boots.stop(boot.id, "network_script", "no such device")
+    await move.at(operation, "boot", "stopped at network_script: no such device")
+    await move.joins_red()
+    assert (await move.ended(operation)).state == "done"
+
+
+async def test_a_boot_claimed_before_the_assignment_stays_where_it_was(move: Move) -> None:
+    """It joins the old cluster, and the operation waits for the next one."""
+    boot = await move.house.boot()
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    assert move.house.boots.get(boot.id).cluster == "blue"  # type: ignore[union-attr]
+    assert boot.id in {t.boot_id for t in await move.house.store.tokens()}
+    move.house.joined(boot)
+    await move.joins_red()
+    done = await move.ended(operation)
+    assert done.state == "done" and not await move.house.store.tokens_of(boot.id)
+    assert not move.blue.tokens()
+
+
+# Orders
+
+
+async def test_the_same_order_is_the_same_operation(move: Move) -> None:
+    """While it runs, and while its outcome stands; another one is refused with its id."""
+    operation = await move.assign()
+    assert (await move.assign()).id == operation.id
+    with pytest.raises(Exception, match=f"operation {operation.id} of m1 runs") as refused:
+        await move.assign(Order(pool="racks"))
+    assert refused.value.status == 409  # type: ignore[attr-defined]
+    await move.at(operation, "boot")
+    await move.joins_red()
+    await move.ended(operation)
+    assert (await move.assign()).id == operation.id
+    assert (await move.assign(replace(TO_RED, force=True))).id != operation.id
+
+
+async def test_an_operation_is_cancelled_until_the_machine_has_moved(move: Move) -> None:
+    """Then the assignment is gone and the node schedulable; afterwards it is refused."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await move.house.operations.cancel(operation.id)
+    done = await move.ended(operation)
+    assert (done.state, done.reason) == ("rolled back", "cancelled by an operator")
+    assert not move.cordoned() and move.house.assigned().cluster.name == "blue"
+    again = await move.assign()
+    await move.at(again, "boot")
+    await move.house.boot()
+    with pytest.raises(Exception, match="cannot be cancelled any more"):
+        await move.house.operations.cancel(again.id)
+
+
+async def test_cancelling_brings_the_former_assignment_back(move: Move) -> None:
+    """And not what the file declares."""
+    first = await move.assign()
+    await move.at(first, "boot")
+    await move.joins_red()
+    await move.ended(first)
+    second = await move.assign(Order(cluster="bare"))
+    await move.at(second, "boot")
+    assert move.house.assigned().cluster.name == "bare"
+    with pytest.raises(Exception, match="cancel it first"):
+        await move.house.operations.unassign(CARD, Order())
+    await move.house.operations.cancel(second.id)
+    await move.ended(second)
+    assert move.house.assigned().cluster.name == "red"
+    assert not move.red.node("m1")["spec"].get("unschedulable")  # type: ignore[index]
+
+
+async def test_an_assignment_whose_target_is_gone_is_broken_and_ends_at_once(move: Move) -> None:
+    """After a reload that removes it; the machine is treated as declared, and the assignment stays stored."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await move.joins_red()
+    await move.ended(operation)
+    clusters = {name: c for name, c in move.house.inventory.clusters.items() if name != "red"}
+    pools = {name: p for name, p in move.house.inventory.pools.items() if name != "racks"}
+    move.house.roster.declare(replace(move.house.inventory, clusters=clusters, pools=pools))
+    assert move.house.operations.broken("m1") == "there is no cluster red"
+    assert move.house.assigned().cluster.name == "blue" and await move.house.store.placements()
+    back = await move.house.operations.unassign(CARD, Order())
+    assert (await move.ended(back)).state == "done" and not await move.house.store.placements()
+
+
+async def test_an_assignment_is_in_force_after_a_restart(move: Move) -> None:
+    """As is an operation that had ended."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await move.joins_red()
+    await move.ended(operation)
+    await move.restart()
+    assert move.house.assigned().cluster.name == "red"
+    known = move.house.operations.operation(operation.id)
+    assert known is not None and (known.state, known.resumed) == ("done", 0)
+
+
+async def test_an_operation_is_on_disk_before_it_is_acknowledged(move: Move) -> None:
+    """And its assignment before it counts."""
+    written = asyncio.Event()
+    save = move.house.store.save_operation
+
+    async def slow(operation: Operation, **more: Any) -> None:
+        await written.wait()
+        await save(operation, **more)
+
+    move.house.store.save_operation = slow  # type: ignore[method-assign]
+    asked: Awaitable[Operation] = asyncio.ensure_future(move.assign())
+    done, _ = await asyncio.wait([asked], timeout=0.1)  # type: ignore[type-var]
+    assert not done and move.house.assigned().cluster.name == "blue"
+    written.set()
+    operation = await asked
+    assert operation.id in {o.id for o in await move.house.store.operations()}
+    await move.at(operation, "boot")

@@ -1,0 +1,1 @@
+"""Tests of the power drivers and of what uses them."""
