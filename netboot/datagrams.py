@@ -98,7 +98,10 @@ def _address(buffer: bytearray) -> int:
 
 def is_to_all(control: Sequence[tuple[int, int, bytes]]) -> bool:
     """Whether a datagram that `recvmsg` brought with this control message was said to everybody."""
-    return any(info[4:8] != info[8:12] for _, _, info in control)
+    if not control:
+        return False
+    told = control[0][2]
+    return told[4:8] != told[8:12]
 
 
 class Inbox:

@@ -210,7 +210,7 @@ class Answering:
             return Facts(IPv4Address(profile.reserved), None, None, False, boot, ours)
         if occupant is not lease:
             occupied = allocation.occupied(occupant, profile, now)
-        elif lease is None or not is_second(client.mac, profile, lease, boot, now):
+        elif lease is None or lease.mac == client.mac or not is_second(client.mac, profile, lease, boot, now):
             occupied = False
         else:
             occupied = await allocation.kept_by_former_card(lease, client.mac, profile)
