@@ -25,6 +25,7 @@ from netboot.proc.messages import Message, close_all
 from netboot.tftp import wire
 from netboot.tftp.names import PER_MACHINE, clean_name, open_name
 from netboot.tftp.ports import RECEIVED, OwnPort, Peer, Port, SharedPort, allow_fragments
+from netboot.tftp.questions import Questions
 from netboot.tftp.sources import Cache, Cold, FileWindows, Scratch, Source, Text
 from netboot.tftp.transfer import (
     MAX_WINDOW,
@@ -39,15 +40,11 @@ from netboot.tftp.transfer import (
 from netboot.tftp.wire import ErrorCode, Opcode, Request
 from netboot.tree import Opened, Served
 
-ANSWER_TIME: Final = 5.0
-"""Seconds that control may take; later the client's own repetition asks anew."""
 TICK: Final = 0.5
 _EVENTS: Final = 128
 _GLANCES: Final = 40  # some 30 microseconds
 _VAIN: Final = 8
 _LISTEN_BATCH: Final = 64
-_MAX_PENDING: Final = 256
-_MAX_ASKS: Final = 250  # of control, per tick: a flood of requests must not keep it busy
 _BATCH_ITEMS: Final = 100
 _CODES: Final = {404: ErrorCode.NOT_FOUND, 403: ErrorCode.ACCESS_VIOLATION}
 
@@ -74,17 +71,6 @@ class _Running:
     over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """A per-machine name that control is asked for."""
-
-    listener: socket.socket
-    request: Request
-    name: str
-    peer: Peer
-    deadline: float
-
-
 class Server:
     """The loop of the TFTP process."""
 
@@ -102,11 +88,11 @@ class Server:
         self._transfers: dict[tuple[int, Peer], _Running] = {}
         self._clients: dict[str, int] = {}
         self._timers: list[tuple[float, int, _Running]] = []
-        self._questions: dict[int, _Question] = {}
+        self._questions = Questions(self._line)
         self._counter = 0
         self._cache = Cache()
         self._scratch = Scratch()
-        self._missing = self._asks = 0  # since the last tick
+        self._missing = 0  # since the last tick
         self._in_vain = _VAIN
         self._draining = self._terminated = False
 
@@ -270,13 +256,14 @@ class Server:
         name = clean_name(request.name)
         if self._known(listener, request, peer) or self._full(peer):
             return
-        if PER_MACHINE.fullmatch(name) and self._ask(listener, request, name, peer):
+        now = time.monotonic()
+        if PER_MACHINE.fullmatch(name) and self._questions.ask(listener, request, name, peer, now):
             return
         self._begin(listener, request, name, peer, self._open(name))
 
     def _known(self, listener: socket.socket, request: Request, peer: Peer) -> bool:
         """A repeated request of a transfer that just began gets its first packet again, not a second one."""
-        if any(q.peer == peer and q.request == request for q in self._questions.values()):
+        if self._questions.waits(request, peer):
             return True
         key, now = (listener.fileno(), peer), time.monotonic()
         running = self._transfers.get(key)
@@ -305,22 +292,9 @@ class Server:
             return True
         return False
 
-    def _ask(self, listener: socket.socket, request: Request, name: str, peer: Peer) -> bool:
-        """Ask control for a per-machine name; False when control is away."""
-        self._asks += 1
-        if len(self._questions) >= _MAX_PENDING or self._asks > _MAX_ASKS:
-            return True  # the client repeats its request
-        self._counter += 1
-        deadline = time.monotonic() + ANSWER_TIME
-        body = {"id": self._counter, "name": name, "client": peer[0]}
-        if not self._line.tell("ask", body):
-            return False
-        self._questions[self._counter] = _Question(listener, request, name, peer, deadline)
-        return True
-
     def _answered(self, message: Message) -> None:
-        asked = self._questions.pop(message.number("id"), None)
-        if asked is None or asked.listener.fileno() < 0:
+        asked = self._questions.answered(message)
+        if asked is None:
             return
         with self._refusals(asked.listener, asked.request, asked.peer):
             content = message.blob if message.body.get("found") else self._open(asked.name)
@@ -518,9 +492,8 @@ class Server:
     # --- telling -------------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> None:
-        self._missing = self._asks = 0
-        for number in [n for n, asked in self._questions.items() if asked.deadline <= now]:
-            del self._questions[number]
+        self._missing = 0
+        self._questions.tick(now)
         items = [
             [r.name, r.peer[0], r.machine.acknowledged, r.machine.size, False, None]
             for r in self._transfers.values()
