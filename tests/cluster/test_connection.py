@@ -47,7 +47,7 @@ async def test_a_renewed_token_file_counts_at_once(kube: Kube, tmp_path: Path) -
 
 
 async def test_a_plugin_is_asked_again_when_its_credential_expires_or_is_refused(
-    kube: Kube, tmp_path: Path
+    kube: Kube, faults: ApiServer, tmp_path: Path
 ) -> None:
     """Once per credential: again after its expirationTimestamp, and once more on a 401."""
     good = kube.token
@@ -77,7 +77,7 @@ async def test_a_plugin_is_asked_again_when_its_credential_expires_or_is_refused
     prints(good, 3600)
     await client.node("m1")
     assert count.read_text().count("x") == 2
-    kube.api.service_accounts["new-token"] = kube.api.service_accounts.pop(good)
+    faults.service_accounts["new-token"] = faults.service_accounts.pop(good)
     prints("new-token", 3600)
     await client.node("m1")
     assert count.read_text().count("x") == 3
@@ -112,26 +112,26 @@ async def test_a_changed_kubeconfig_is_read_again(kube: Kube, tmp_path: Path) ->
     await client.close()
 
 
-async def test_an_unreachable_server_is_said_so(kube: Kube, api: KubernetesApi) -> None:
+async def test_an_unreachable_server_is_said_so(kube: Kube, faults: ApiServer, api: KubernetesApi) -> None:
     """With its address and the reason; when it is back, calls work again."""
     await api.node("m1")
-    await kube.api.control("settings", down=True)
+    await faults.control("settings", down=True)
     with pytest.raises(ClusterUnavailable, match=r"API of blue at https://127.0.0.1:\d+ is unreachable"):
         await api.node("m1")
-    await kube.api.control("settings", down=False)
+    await faults.control("settings", down=False)
     assert await api.node("m1") is None
 
 
-async def test_a_slow_server_is_given_up(kube: Kube) -> None:
+async def test_a_slow_server_is_given_up(kube: Kube, faults: ApiServer) -> None:
     """Every call has its time limit."""
     client = KubernetesApi("blue", kube.kubeconfig(), timeout=0.3)
-    kube.api.settings.slow = 1
+    faults.settings.slow = 1
     with pytest.raises(ClusterUnavailable, match=r"no answer within 0.3 s"):
         await client.node("m1")
     await client.close()
 
 
-async def test_another_authority_is_not_trusted(kube: Kube, tmp_path: Path) -> None:
+async def test_another_authority_is_not_trusted(kube: Kube, faults: ApiServer, tmp_path: Path) -> None:
     """A server whose certificate the kubeconfig's authority did not sign is not asked for anything."""
     path = tmp_path / "kubeconfig"
     path.write_text(pki.kubeconfig(kube.server, pki.Authority().certificate, {"token": SECRET}))
@@ -139,33 +139,33 @@ async def test_another_authority_is_not_trusted(kube: Kube, tmp_path: Path) -> N
     with pytest.raises(ClusterUnavailable, match="not signed by the kubeconfig's authority") as raised:
         await client.node("m1")
     assert SECRET not in str(raised.value)
-    assert not kube.api.requests
+    assert not faults.requests
     await client.close()
 
 
 async def test_a_failing_server_is_unavailable_and_a_refusal_is_refused(
-    kube: Kube, api: KubernetesApi
+    kube: Kube, faults: ApiServer, api: KubernetesApi
 ) -> None:
     """5xx may be asked again; 403 carries the API's own reason."""
-    kube.api.settings.half_500 = True
-    kube.api._count = 0
+    faults.settings.half_500 = True
+    faults._count = 0
     with pytest.raises(ClusterUnavailable, match="answered 500: etcdserver"):
         await api.node("m1")
-    kube.api.settings.half_500 = False
-    kube.api.authorizer.grants.clear()
+    faults.settings.half_500 = False
+    faults.authorizer.grants.clear()
     with pytest.raises(ClusterRefused, match='nodes "m1" is forbidden') as raised:
         await api.node("m1")
     assert raised.value.status == 403
 
 
 async def test_a_clock_that_is_far_off_is_reported_once(
-    kube: Kube, api: KubernetesApi, caplog: pytest.LogCaptureFixture
+    kube: Kube, faults: ApiServer, api: KubernetesApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R2: skew against the API's Date header above 30 s."""
-    kube.api.settings.clock_skew = 20
+    faults.settings.clock_skew = 20
     await api.version()
     assert not caplog.records
-    kube.api.settings.clock_skew = 300
+    faults.settings.clock_skew = 300
     await api.version()
     await api.version()
     assert api.skew is not None and 290 < api.skew < 310

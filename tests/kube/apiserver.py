@@ -149,6 +149,8 @@ class ApiServer:
     def _fill(self) -> None:
         for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
             self.objects.create(Key("namespaces", "", name), {"apiVersion": "v1", "kind": "Namespace"})
+            account = {"apiVersion": "v1", "kind": "ServiceAccount"}
+            self.objects.create(Key("serviceaccounts", name, "default"), account)
         content = pki.cluster_info_kubeconfig(self.server, self.authority.certificate)
         self._configmap(CLUSTER_INFO, {"kubeconfig": content})
         configuration = {

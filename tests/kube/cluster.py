@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import secrets
 import ssl
+import string
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -90,6 +92,15 @@ class Kube(ABC):
     @abstractmethod
     def remove(self, resource: str, name: str, namespace: str = "") -> None:
         """Take an object away, at once."""
+
+    @property
+    @abstractmethod
+    def kubeadm(self) -> Path | None:
+        """The real kubeadm, None for the stand-in."""
+
+    @abstractmethod
+    async def pass_time(self, seconds: float) -> None:
+        """Let time go by for the API server: by its clock where that can be set, else by waiting."""
 
     # The same for all
 
@@ -219,6 +230,12 @@ async def until(check: Callable[[], T], timeout: float = 20.0) -> T:
         assert time.monotonic() < end, "nothing happened in time"
         await asyncio.sleep(0.005)
     return found
+
+
+def fresh_token() -> str:
+    """A bootstrap token that nobody has used before."""
+    drawn = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(22))
+    return f"{drawn[:6]}.{drawn[6:]}"
 
 
 def token_secret(token: str, life: float = 900, **fields: str) -> Json:

@@ -50,6 +50,15 @@ class StandIn(Kube):
         """The stand-in itself."""
         return self._api
 
+    @property
+    def kubeadm(self) -> None:
+        """The node stand-in's is in `machine`."""
+        return None
+
+    async def pass_time(self, seconds: float) -> None:
+        """Set the server's clock ahead."""
+        self._api.settings.clock_skew += seconds
+
     def find(self, resource: str, name: str, namespace: str = "") -> Json | None:
         """An object."""
         return self._api.objects.find(Key(resource, namespace, name))

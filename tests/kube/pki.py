@@ -161,11 +161,23 @@ def is_signed(request: bytes) -> bool:
 
 def new_request(common: str, organization: str, names: Iterable[str] = ()) -> bytes:
     """A CSR in PEM, by a key that nobody keeps."""
+    return request_and_key(common, organization, names)[0]
+
+
+def request_and_key(common: str, organization: str, names: Iterable[str] = ()) -> tuple[bytes, bytes]:
+    """A CSR and its key, both in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common, [organization]))
     if listed := [_general_name(name) for name in names]:
         builder = builder.add_extension(x509.SubjectAlternativeName(listed), critical=False)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    request = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return request, _pem_key(key)
+
+
+def seconds_left(certificate: bytes) -> float:
+    """How long a certificate in PEM is still good."""
+    until = x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    return (until - datetime.datetime.now(datetime.UTC)).total_seconds()
 
 
 def subject_of(request: bytes) -> tuple[str, list[str], bool]:

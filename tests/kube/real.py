@@ -7,6 +7,7 @@ test finds it clean. Its objects are read and written by the administrator's cer
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import http.client
@@ -319,6 +320,11 @@ class RealKube(Kube):
         super().__init__(cluster.directory)
         self._cluster = cluster
 
+    async def close(self) -> None:
+        """Nobody lives or calls any more; TLS connections take a moment to end."""
+        await super().close()
+        await asyncio.sleep(0.25)
+
     @property
     def server(self) -> str:
         """https://HOST:PORT."""
@@ -328,6 +334,15 @@ class RealKube(Kube):
     def api(self) -> NoReturn:
         """A real cluster cannot be made to fail: the test is skipped."""
         pytest.skip("only the stand-in can be looked into and made to fail")
+
+    @property
+    def kubeadm(self) -> Path:
+        """The real one."""
+        return self._cluster.programs["kubeadm"]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
 
     def find(self, resource: str, name: str, namespace: str = "") -> Json | None:
         """An object."""
