@@ -39,6 +39,43 @@ async def test_no_answer_leaves_before_its_commit(
     assert await store.lease_of("n1", "compute") == lease(1)
 
 
+async def test_who_waits_without_a_task_is_woken_once_for_all_and_gets_its_own_answer(
+    store: SqliteStore,
+) -> None:
+    """As DHCP waits: one future for all claims of a turn, and each is won or lost for itself."""
+    claims = [
+        store.claim_lease(lease(1), None),
+        store.claim_lease(lease(2), lease(3)),
+        store.claim_lease(lease(4), None),
+    ]
+    futures: list[asyncio.Future[object]] = []
+
+    def ask() -> None:
+        for each in claims:
+            futures.append(each.send(None))  # type: ignore[attr-defined]
+            futures[-1]._asyncio_future_blocking = False
+
+    asyncio.get_running_loop().call_soon(ask)
+    await asyncio.sleep(0)
+    assert futures[0] is futures[1] is futures[2]
+    await futures[0]
+    answers = []
+    for each in claims:
+        with pytest.raises(StopIteration) as ended:
+            each.send(None)  # type: ignore[attr-defined]
+        answers.append(ended.value.value)
+    assert answers == [True, False, True]
+
+
+async def test_a_task_that_is_cancelled_keeps_no_other_from_its_answer(store: SqliteStore) -> None:
+    """Two of one turn; what was asked for is done all the same."""
+    one, other = (asyncio.ensure_future(store.claim_lease(lease(n), None)) for n in (1, 2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert await other
+    assert one.cancelled() and await store.lease_of("n1", "compute") == lease(1)
+
+
 async def test_a_failed_commit_is_no_lease(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller gets StoreError, nothing of the batch is in memory or on disk, and the next claim heals."""
     monkeypatch.setattr(writer, "REOPEN_EVERY", 0.0)
