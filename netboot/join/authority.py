@@ -93,6 +93,7 @@ class Authority:
             .add_extension(_SIGNATURES, critical=True)
             .add_extension(x509.ExtendedKeyUsage([wanted.purpose]), critical=False)
             .add_extension(self._identifier(), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
         if alternatives := _alternatives(wanted):
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)

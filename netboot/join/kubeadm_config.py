@@ -9,6 +9,7 @@ from typing import Any
 
 from netboot.cluster import ServerVersion
 from netboot.join import JoinRequest
+from netboot.model.kubelet import node_labels
 
 DISCOVERY_TIMEOUT = 60
 """Seconds after which kubeadm gives a token up (by default after 300): then the node asks again (R15)."""
@@ -95,8 +96,8 @@ def discovery_kubeconfig(request: JoinRequest, authority: bytes) -> bytes:
 
 def _registration(request: JoinRequest, newer: bool) -> Json:
     arguments = dict(sorted(request.kubelet_args.items()))
-    if request.labels:
-        arguments["node-labels"] = ",".join(f"{k}={v}" for k, v in sorted(request.labels.items()))
+    if labels := node_labels(request.labels):
+        arguments["node-labels"] = labels
     taints = [{"key": t.key, "value": t.value, "effect": t.effect} for t in request.taints]
     return {
         "name": request.node,
