@@ -20,8 +20,6 @@ from dataclasses import fields, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from aiohttp import web
-
 from netboot import config as configuration
 from netboot import net, startup
 from netboot.askers import Askers
@@ -175,7 +173,7 @@ class App:
             boot_port=server.boot_port,
             ask=self._prober.ask,
         )
-        self._api = api.application(
+        operators = api.application(
             api.Sources(
                 inventory=self.inventory,
                 leases=self._store,
@@ -192,8 +190,11 @@ class App:
                 listen=config.api.host,
                 names=config.api.names,
                 cluster_problem=self._clusters.problem,
+                examine=self._clusters.doctor.examine,
+                bindings=self._store,
             )
         )
+        self._door = api.Door(operators, self._access.context, self._journal, time.time)
         self._wire()
 
     def inventory(self) -> Inventory:
@@ -248,13 +249,11 @@ class App:
             await self._clusters.close()
 
     async def _serve(self) -> None:
-        runner = web.AppRunner(self._api, access_log=None, handler_cancellation=True)
-        await runner.setup()
         async with asyncio.TaskGroup() as group:
             self._group = group
             helpers = group.create_task(self._supervisor.run())
             await self._boot_http.start(self._bound.http)
-            await web.SockSite(runner, self._bound.api, ssl_context=self._access.context).start()
+            await self._door.open(self._bound.api)
             running = [
                 group.create_task(work)
                 for work in (
@@ -274,7 +273,7 @@ class App:
             for task in running:
                 task.cancel()
             await self._boot_http.stop()
-            await runner.cleanup()
+            await self._door.close()
             self._supervisor.stop()
             await helpers
             self._group = None

@@ -1,9 +1,20 @@
-"""`netboot cluster list|show`: the Kubernetes clusters that machines join."""
+"""`netboot cluster list|show|doctor`: the Kubernetes clusters that machines join."""
 
 from __future__ import annotations
 
+import argparse
+
 from netboot.cli import Subparsers
-from netboot.cli.client import Column, register_noun
+from netboot.cli.client import (
+    Column,
+    Json,
+    add_noun,
+    add_verb,
+    connect,
+    print_item,
+    print_items,
+    printable,
+)
 
 COLUMNS: tuple[Column, ...] = (
     ("name", lambda c: c["name"]),
@@ -17,4 +28,32 @@ COLUMNS: tuple[Column, ...] = (
 
 def register(verbs: Subparsers) -> None:
     """Add the noun `cluster`."""
-    register_noun(verbs, "cluster", "the Kubernetes clusters that machines join", COLUMNS)
+    noun = add_noun(verbs, "cluster", "the Kubernetes clusters that machines join")
+    add_verb(noun, "list", "list the clusters", _list)
+    add_verb(noun, "show", "show one cluster", _show).add_argument("name", metavar="NAME")
+    doctor = add_verb(noun, "doctor", "say what is missing in a cluster, or too much", _doctor)
+    doctor.add_argument("name", metavar="NAME")
+
+
+def _list(args: argparse.Namespace) -> int:
+    return print_items(connect(args).items("clusters"), COLUMNS, args.output)
+
+
+def _show(args: argparse.Namespace) -> int:
+    return print_item(connect(args).get("clusters", args.name), args.output)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    """Exit status 1 where something has to be mended."""
+    found = connect(args).get("clusters", args.name, "doctor")
+    print_item(found, args.output, _examined)
+    return 0 if found["healthy"] else 1
+
+
+def _examined(found: Json) -> str:
+    """One line per finding, its remedy below it."""
+    lines = []
+    for each in found["findings"]:
+        lines.append(printable(f"{each['state']}: {each['what']}"))
+        lines += [printable(f"    {each['remedy']}")] if each["remedy"] else []
+    return "\n".join(lines)

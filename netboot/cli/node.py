@@ -1,4 +1,4 @@
-"""`netboot node list|show|assign|unassign|admit`: machines, what they belong to and why."""
+"""`netboot node list|show|assign|unassign|admit|holds|release`: machines, what they belong to and why."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ COLUMNS: tuple[Column, ...] = (
     ("last boot", lambda n: _boot(n["boot"]) if n["admission"] != "waiting" else "waits for `node admit`"),
 )
 
+HOLDS: tuple[Column, ...] = (
+    ("node", lambda h: h["node"]),
+    ("cluster", lambda h: h["cluster"]),
+    ("mac", lambda h: h["mac"]),
+    ("address", lambda h: h["address"]),
+    ("why", lambda h: h["why"]),
+)
+
 
 def register(verbs: Subparsers) -> None:
     """Add the noun `node`."""
@@ -35,6 +43,9 @@ def register(verbs: Subparsers) -> None:
     admit = add_verb(noun, "admit", "let a machine that nobody declared join (admission: approval)", _admit)
     admit.add_argument("mac", metavar="MAC")
     admit.add_argument("--withdraw", action="store_true", help="let it join no longer")
+    release = add_verb(noun, "release", "hold a name no longer whose token was misused", _release)
+    release.add_argument("name", metavar="NAME")
+    add_verb(noun, "holds", "list names that are held, because a token for them was misused", _holds)
 
 
 def _add_assign(noun: Any) -> None:
@@ -92,6 +103,15 @@ def _admit(args: argparse.Namespace) -> int:
     found = client.delete(*path) if args.withdraw else client.post({}, *path)
     may = "may not join any more" if args.withdraw else "may join"
     return print_item(found, args.output, lambda a: f"{a['mac']} {may}")
+
+
+def _release(args: argparse.Namespace) -> int:
+    found = connect(args).delete("holds", args.name)
+    return print_item(found, args.output, lambda _: f"{args.name} is held no longer")
+
+
+def _holds(args: argparse.Namespace) -> int:
+    return print_items(connect(args).items("holds"), HOLDS, args.output)
 
 
 def _boot(boot: Json | None) -> str | None:

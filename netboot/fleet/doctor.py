@@ -11,13 +11,13 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from netboot.cluster import BootstrapToken, ClusterApi, ClusterInfo, Clusters
 from netboot.cluster.approval import NODE_BOUND
 from netboot.cluster.rights import DANGERS, TOKEN_METHODS, needed, unneeded
 from netboot.errors import ClusterError, ClusterRefused
+from netboot.model.finding import Finding
 from netboot.model.inventory import Cluster
 
 log = logging.getLogger("netboot.fleet")
@@ -37,20 +37,6 @@ AGAIN = 60.0
 APPLY = "kubectl apply -f config/kubernetes/appliance.yaml"
 CONTROLLERS = "run the controller-manager with --controllers=*,bootstrapsigner,tokencleaner"
 NTP = "synchronise both clocks (NTP)"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `state`: ok, missing, too much, wrong, note."""
-
-    state: str
-    what: str
-    remedy: str = ""
-
-    @property
-    def bad(self) -> bool:
-        """Whether something has to be mended; a note need not be."""
-        return self.state not in ("ok", "note")
 
 
 class Pins(Protocol):

@@ -23,12 +23,15 @@ def api(tmp_path: Path) -> Iterator[Running]:
 
 @pytest.fixture
 def verb(api: Running, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Run `netboot WORDS` against the API; returns what it printed, and expects its exit status."""
+    """Run `netboot WORDS` against the API; returns what it printed, and expects its exit status.
 
-    def run(*words: str, status: int = 0) -> str:
+    With an exit status other than 0 that is what it wrote to stderr, unless `out`.
+    """
+
+    def run(*words: str, status: int = 0, out: bool = False) -> str:
         where = ("--server", api.url, "--token-file", str(api.token_file))
         assert main([*words, *where]) == status
         printed = capsys.readouterr()
-        return printed.err if status else printed.out
+        return printed.err if status and not out else printed.out
 
     return run

@@ -1,4 +1,4 @@
-"""`netboot cluster list|show`."""
+"""`netboot cluster list|show|doctor`."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def test_a_cluster_is_shown_with_its_way_of_joining(verb: Verb) -> None:
     shown = verb("cluster", "show", "blue")
     assert "join\n  method     kubeadm\n  bind       cluster\n" in shown
     assert "kubeconfig" not in shown
+
+
+def test_the_doctor_says_what_is_missing_and_the_line_to_apply(verb: Verb) -> None:
+    """Exit status 1 while something has to be mended."""
+    lines = verb("cluster", "doctor", "blue", status=1, out=True).splitlines()
+    assert lines == [
+        "missing: our account may not delete nodes, for: node_actions.delete",
+        "    kubectl apply -f config/kubernetes/node-delete.yaml",
+        "ok: the API answers: v1.34.2",
+    ]
+    assert "has no API to ask" in verb("cluster", "doctor", "catchall", status=1)

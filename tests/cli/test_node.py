@@ -65,3 +65,9 @@ def test_a_machine_is_let_in_and_turned_out(verb: Verb) -> None:
     assert "may not join any more" in verb("node", "admit", "52:54:00:00:00:99", "--withdraw")
     assert "was not let in" in verb("node", "admit", "52:54:00:00:00:99", "--withdraw", status=1)
     assert "mac is a MAC address" in verb("node", "admit", "n1", status=1)
+
+
+def test_a_name_that_is_not_held_cannot_be_released(verb: Verb) -> None:
+    """And the list of held names is empty but for its head."""
+    assert verb("node", "holds").split() == ["NODE", "CLUSTER", "MAC", "ADDRESS", "WHY"]
+    assert "the name n1 is not held" in verb("node", "release", "n1", status=1)

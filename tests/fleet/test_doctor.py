@@ -15,8 +15,9 @@ import yaml
 
 from netboot.cluster.client import ClusterClients
 from netboot.fleet import doctor as doctors
-from netboot.fleet.doctor import Doctor, Finding
+from netboot.fleet.doctor import Doctor
 from netboot.join.pins import pins_of
+from netboot.model.finding import Finding
 from netboot.model.inventory import Cluster, JoinSettings, NodeActions
 from tests.join.asking import clients_of
 from tests.kube.cluster import Kube

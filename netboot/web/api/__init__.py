@@ -1,6 +1,6 @@
 """The operators' listener: `/api/v1`, the page, metrics and health. The door of this room is `application`.
 
-`access` holds tokens and certificate, `guard` decides who is answered at all (`roles`: who may what; `audit`:
+`door` is the listener, `access` holds tokens and certificate, `guard` decides who is answered at all (`roles`: who may what; `audit`:
 who did what), `views` answers (`addresses` for leases and pools), `shapes` says what
 a noun looks like, `openapi` describes it.
 """
@@ -8,8 +8,9 @@ a noun looks like, `openapi` describes it.
 from __future__ import annotations
 
 from netboot.web.api.access import Access
+from netboot.web.api.door import Door
 from netboot.web.api.guard import ensure_admin_token
 from netboot.web.api.sources import Sources
 from netboot.web.api.views import application
 
-__all__ = ["Access", "Sources", "application", "ensure_admin_token"]
+__all__ = ["Access", "Door", "Sources", "application", "ensure_admin_token"]

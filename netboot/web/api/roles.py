@@ -20,6 +20,8 @@ _NEEDED: Mapping[tuple[str, str], Role] = {
     ("POST", "/api/v1/nodes/{}/admission"): Role.OPERATOR,
     ("DELETE", "/api/v1/nodes/{}/admission"): Role.OPERATOR,
     ("DELETE", "/api/v1/operations/{}"): Role.OPERATOR,
+    ("GET", "/api/v1/clusters/{}/doctor"): Role.OPERATOR,
+    ("DELETE", "/api/v1/holds/{}"): Role.OPERATOR,
 }
 """By method and path, `{}` for any part of it. What is not here: viewers read, administrators change."""
 

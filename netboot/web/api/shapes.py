@@ -17,7 +17,7 @@ from netboot.model.image import Generation
 from netboot.model.inventory import Assignment, Cluster, Network, Pool
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
-from netboot.web.api import assignment_shapes
+from netboot.web.api import assignment_shapes, cluster_shapes
 from netboot.web.api.schema import FLAG, INTEGER, NUMBER, TEXT, TEXTS, optional, shape
 from netboot.web.api.schema import Json as Json
 
@@ -350,6 +350,7 @@ SCHEMAS: Mapping[str, Json] = {
     "Self": SELF,
     "Problem": PROBLEM,
     **assignment_shapes.SCHEMAS,
+    **cluster_shapes.SCHEMAS,
 }
 
 

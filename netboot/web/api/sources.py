@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from netboot.catalog import Catalog
 from netboot.events import Boots, Journal
 from netboot.model.access import ApiToken
-from netboot.model.inventory import Inventory, Network
+from netboot.model.finding import Finding
+from netboot.model.inventory import Cluster, Inventory, Network
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
 from netboot.model.operation import Operation, Order
 from netboot.model.placement import Admission, Placement
 from netboot.proc import ProcessInfo
-from netboot.store import AuditStore, LeaseStore
+from netboot.store import AuditStore, BindingStore, LeaseStore
 
 
 class Addresses(Protocol):
@@ -82,6 +83,10 @@ def _nothing(_: str) -> str | None:
     return None
 
 
+async def _unexamined(_: Cluster) -> Sequence[Finding]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """Where the answers come from: the same objects that the other shells work with."""
@@ -93,6 +98,7 @@ class Sources:
     catalog: Catalog
     inventory: Callable[[], Inventory]
     assigner: Assigner
+    bindings: BindingStore
     audit: AuditStore
     tokens: Callable[[], Sequence[ApiToken]]
     """The tokens that are let in."""
@@ -105,3 +111,5 @@ class Sources:
     ready: Callable[[], bool] = field(default=lambda: True)
     cluster_problem: Callable[[str], str | None] = _nothing
     """Why the nodes of a cluster get no credential now."""
+    examine: Callable[[Cluster], Awaitable[Sequence[Finding]]] = _unexamined
+    """What is missing in a cluster, or too much."""

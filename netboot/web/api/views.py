@@ -22,6 +22,7 @@ from netboot.web.api import answers, guard, metrics, openapi, shapes
 from netboot.web.api.addresses import AddressViews
 from netboot.web.api.assignments import AssignmentViews
 from netboot.web.api.audit import Auditor
+from netboot.web.api.clusters import ClusterViews
 from netboot.web.api.openapi import Route
 from netboot.web.api.roles import OPEN_PATHS
 from netboot.web.api.sources import Sources
@@ -73,6 +74,7 @@ class Views:
         self._from = sources
         self._addresses = AddressViews(sources)
         self._assignments = AssignmentViews(sources)
+        self._cluster_views = ClusterViews(sources)
         self._streams: set[asyncio.Queue[Topic]] = set()
         self._ending = asyncio.Event()
 
@@ -87,6 +89,7 @@ class Views:
             Route(f"{v1}/nodes/{{name}}", self.node, "one machine by its name or a MAC", "Node"),
             *self._addresses.routes(),
             *self._assignments.routes(),
+            *self._cluster_views.routes(),
             Route(f"{v1}/clusters", self.clusters, "clusters", "Cluster", True),
             Route(f"{v1}/clusters/{{name}}", self.cluster, "one cluster", "Cluster"),
             Route(f"{v1}/images", self.images, "images", "Image", True),

@@ -10,6 +10,7 @@ import pytest
 
 from netboot.web.api import application
 from netboot.web.api.shapes import SCHEMAS
+from tests.store.values import binding
 from tests.web.api.world import World, client_of, make_image
 
 Json = dict[str, Any]
@@ -72,6 +73,8 @@ async def test_every_route_is_described_and_every_description_has_a_route(world:
 async def test_answers_are_what_their_schemas_say(world: World) -> None:
     """Every JSON route is asked, and every key and type is held against the description."""
     await world.machines_boot()
+    await world.store.bind(binding(1))
+    await world.store.hold("blue", "abcde1", "it was misused")
     names = {
         "boots": "b1",
         "nodes": "n1",

@@ -24,6 +24,7 @@ from netboot.events import Boots, Journal
 from netboot.fleet.operations import Operations
 from netboot.fleet.roster import Roster
 from netboot.model.access import ApiToken, Role
+from netboot.model.finding import Finding
 from netboot.model.image import FILES
 from netboot.model.inventory import AddressRange, Cluster, Inventory, JoinSettings, Network, Node, Pool
 from netboot.model.lease import Lease
@@ -106,6 +107,8 @@ class World:
             "inventory": lambda: self.inventory,
             "assigner": self.operations,
             "audit": self.store,
+            "bindings": self.store,
+            "examine": examined,
             "tokens": lambda: self.tokens,
             "listen": "127.0.0.1",
             "clock": lambda: self.now,
@@ -133,6 +136,18 @@ class World:
         await self.store.claim_lease(lease("n1", ONE, "10.0.0.5", self.now + 60), None)
         await self.store.claim_lease(lease(STRANGER, STRANGER, "10.0.0.100", float("inf")), None)
         await self.store.claim_lease(lease("old", TWO, "10.0.0.7", self.now - 60), None)
+
+
+async def examined(cluster: Cluster) -> tuple[Finding, ...]:
+    """What a doctor found."""
+    return (
+        Finding(
+            "missing",
+            "our account may not delete nodes, for: node_actions.delete",
+            "kubectl apply -f config/kubernetes/node-delete.yaml",
+        ),
+        Finding("ok", "the API answers: v1.34.2"),
+    )
 
 
 def lease(holder: str, mac: Mac, address: str, expires: float) -> Lease:
