@@ -21,23 +21,6 @@ from netboot.model.settings import Taint
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _PREFIX = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_KUBELET_MAY = frozenset(
-    {
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/instance-type",
-        "beta.kubernetes.io/os",
-        "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "kubernetes.io/arch",
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-    }
-)
-"""The labels of Kubernetes' own that a kubelet may set on itself (--node-labels; NodeRestriction)."""
-
 _OURS = {
     "node-labels": "write them as labels",
     "register-with-taints": "write them as taints",
@@ -81,23 +64,8 @@ def quirk(value: object) -> str:
 
 
 def label_key(value: object) -> str:
-    """A label's key that a kubelet may set on its own Node object."""
-    key = _qualified(value, "label")
-    prefix, slash, _ = key.rpartition("/")
-    if not slash or key in _KUBELET_MAY:
-        return key
-    if _within(prefix, "node-role.kubernetes.io"):
-        what = f"a kubelet may not set the label {shown(key)} on itself and would stop"
-        raise Bad(what, "use a label under a domain of yours; roles are set with `kubectl label node`")
-    of_kubernetes = _within(prefix, "kubernetes.io", "k8s.io")
-    if not of_kubernetes or _within(prefix, "kubelet.kubernetes.io", "node.kubernetes.io"):
-        return key
-    what = f"a kubelet may not set the label {shown(key)} of Kubernetes' own on itself and would stop"
-    raise Bad(what, "use a label under a domain of yours")
-
-
-def _within(domain: str, *above: str) -> bool:
-    return any(domain == each or domain.endswith(f".{each}") for each in above)
+    """A label's key; whether a kubelet may set it is looked at with the clusters (`checks.labels`)."""
+    return _qualified(value, "label")
 
 
 def label_value(value: object) -> str:

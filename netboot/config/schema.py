@@ -196,14 +196,7 @@ class Join(Entry):
     certificate_key_file: File | None = None
     cri_socket: Annotated[str, _P(node_values.cri_socket)] = "unix:///run/containerd/containerd.sock"
     ignore_preflight: tuple[Annotated[str, _P(node_values.preflight)], ...] = ()
-    max_nodes: Annotated[
-        Count,
-        NotYet(
-            harmless=("unlimited",),
-            what="counting a cluster's nodes is not there yet",
-            remedy="leave it out, and keep strangers off the network that has the catch_all pool",
-        ),
-    ] = INFINITE
+    max_nodes: Count = INFINITE
     ca_certificate: File | None = None
     ca_key_file: File | None = None
     directory: File | None = None
@@ -212,8 +205,8 @@ class Join(Entry):
 class NodeActions(Entry):
     """clusters.node_actions"""
 
-    labels: Annotated[Flag, Later((False,))] = False
-    taints: Annotated[Flag, Later((False,))] = False
+    labels: Flag = False
+    taints: Flag = False
     cordon: Annotated[Flag, Later((False,))] = False
     drain: Annotated[Flag, Later((False,))] = False
     mark_unknown: Flag = True
@@ -330,8 +323,8 @@ class Pool(Entry):
     network: Name | None = None
     tags: tuple[Name, ...] = ()
     image: ImageName | None = None
-    priority: Annotated[int, _P(values.integer(-1000, 1000)), Later((0,))] = 0
-    claims: Annotated[PerTime, Later(("unlimited",))] = UNLIMITED
+    priority: Annotated[int, _P(values.integer(-1000, 1000))] = 0
+    claims: PerTime = UNLIMITED
     nodes_file: File | None = None
     nodes: tuple[Node, ...] = ()
     catch_all: Flag = False

@@ -24,15 +24,16 @@ def test_a_value_that_says_what_happens_anyway_is_not_marked() -> None:
 def test_marked_keys_are_found_wherever_they_stand() -> None:
     """In lists, in maps by name, below others."""
     tree = {
-        "clusters": [{"node_actions": {"drain": True}}],
-        "pools": [{}, {"nodes": [{"bmc": {"driver": "ipmi"}}], "priority": False}],
+        "server": {"database": "postgresql://h/n"},
+        "images": {"debian-12": {"public_key": "/etc/netboot/images.pub"}},
+        "pools": [{}, {"nodes": [{"bmc": {"driver": "ipmi"}}]}],
         "tags": {"t": {"mounts": 5}},
-        "unknown": {"priority": 3},
+        "unknown": {"bmc": 3},
     }
     assert [(path, key.path) for path, key in marked(tree, KEYS)] == [
-        (("clusters", 0, "node_actions", "drain"), "clusters.node_actions.drain"),
+        (("server", "database"), "server.database"),
+        (("images", "debian-12", "public_key"), "images.*.public_key"),
         (("pools", 1, "nodes", 0, "bmc"), "pools.nodes.bmc"),
-        (("pools", 1, "priority"), "pools.priority"),
     ]
 
 

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from netboot.errors import ConfigError
-from netboot.model.kubelet import command_line, kubelet_flags
+from netboot.model.kubelet import command_line, kubelet_flags, may_set
 from netboot.model.settings import Taint
 
 
@@ -35,3 +35,27 @@ def test_what_no_command_line_carries_is_refused(value: str) -> None:
     assert value not in str(raised.value)
     with pytest.raises(ConfigError):
         command_line({"Bad Name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("label", "may"),
+    [
+        ("rack", True),
+        ("example.org/rack", True),
+        ("notkubernetes.io/x", True),
+        ("kubernetes.io/os", True),
+        ("topology.kubernetes.io/zone", True),
+        ("kubelet.kubernetes.io/x", True),
+        ("a.node.kubernetes.io/x", True),
+        ("node-role.kubernetes.io/worker", False),
+        ("node-restriction.kubernetes.io/x", False),
+        ("kubernetes.io/role", False),
+        ("x.k8s.io/y", False),
+        ("xnode.kubernetes.io/y", False),
+        ("xkubelet.kubernetes.io/y", False),
+    ],
+)
+def test_a_kubelet_is_told_only_labels_that_it_may_set(label: str, may: bool) -> None:
+    """It would exit on others of Kubernetes' own; those are set on the Node object later."""
+    assert may_set(label) is may
+    assert kubelet_flags({label: "1"}, (), {}) == ({"node-labels": f"{label}=1"} if may else {})

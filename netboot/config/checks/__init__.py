@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from netboot.config import schema
-from netboot.config.checks import clusters, networks, nodes, pools, server, tags
+from netboot.config.checks import clusters, labels, limits, networks, nodes, pools, server, tags
 from netboot.config.checks.facts import Declared, Facts
 from netboot.config.checks.warnings import warnings
 from netboot.config.keys import NotYet, marked
@@ -26,6 +26,8 @@ CHECKS: tuple[Callable[[Facts], Iterator[Problem]], ...] = (
     pools.references,
     pools.catch_alls,
     tags.units,
+    labels.forbidden,
+    limits.counted,
     nodes.tags,
     nodes.quirks,
     nodes.identities,
