@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from netboot.cluster.client import KubernetesApi
-from tests.kube.apiserver import ApiServer
-from tests.kube.fixtures import Kube, canaries, kube
+from tests.kube.fixtures import Faults, Kube, canaries, kube
 
 __all__ = ["api", "canaries", "kube"]
 
@@ -22,6 +21,6 @@ async def api(kube: Kube) -> AsyncIterator[KubernetesApi]:
 
 
 @pytest.fixture
-def faults(kube: Kube) -> ApiServer:
+def faults(kube: Kube) -> Faults:
     """The stand-in, to be made to fail; on a real cluster the test is skipped."""
     return kube.api

@@ -14,8 +14,7 @@ from netboot.cluster.client import KubernetesApi
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable
 from tests.cluster.talking import SECRET, kubeconfig_of
 from tests.kube import pki
-from tests.kube.apiserver import ApiServer
-from tests.kube.fixtures import Kube
+from tests.kube.fixtures import Faults, Kube
 
 
 async def test_a_client_certificate_works(kube: Kube, tmp_path: Path) -> None:
@@ -47,7 +46,7 @@ async def test_a_renewed_token_file_counts_at_once(kube: Kube, tmp_path: Path) -
 
 
 async def test_a_plugin_is_asked_again_when_its_credential_expires_or_is_refused(
-    kube: Kube, faults: ApiServer, tmp_path: Path
+    kube: Kube, faults: Faults, tmp_path: Path
 ) -> None:
     """Once per credential: again after its expirationTimestamp, and once more on a 401."""
     good = kube.token
@@ -112,7 +111,7 @@ async def test_a_changed_kubeconfig_is_read_again(kube: Kube, tmp_path: Path) ->
     await client.close()
 
 
-async def test_an_unreachable_server_is_said_so(kube: Kube, faults: ApiServer, api: KubernetesApi) -> None:
+async def test_an_unreachable_server_is_said_so(kube: Kube, faults: Faults, api: KubernetesApi) -> None:
     """With its address and the reason; when it is back, calls work again."""
     await api.node("m1")
     await faults.control("settings", down=True)
@@ -122,7 +121,7 @@ async def test_an_unreachable_server_is_said_so(kube: Kube, faults: ApiServer, a
     assert await api.node("m1") is None
 
 
-async def test_a_slow_server_is_given_up(kube: Kube, faults: ApiServer) -> None:
+async def test_a_slow_server_is_given_up(kube: Kube, faults: Faults) -> None:
     """Every call has its time limit."""
     client = KubernetesApi("blue", kube.kubeconfig(), timeout=0.3)
     faults.settings.slow = 1
@@ -131,7 +130,7 @@ async def test_a_slow_server_is_given_up(kube: Kube, faults: ApiServer) -> None:
     await client.close()
 
 
-async def test_another_authority_is_not_trusted(kube: Kube, faults: ApiServer, tmp_path: Path) -> None:
+async def test_another_authority_is_not_trusted(kube: Kube, faults: Faults, tmp_path: Path) -> None:
     """A server whose certificate the kubeconfig's authority did not sign is not asked for anything."""
     path = tmp_path / "kubeconfig"
     path.write_text(pki.kubeconfig(kube.server, pki.Authority().certificate, {"token": SECRET}))
@@ -144,7 +143,7 @@ async def test_another_authority_is_not_trusted(kube: Kube, faults: ApiServer, t
 
 
 async def test_a_failing_server_is_unavailable_and_a_refusal_is_refused(
-    kube: Kube, faults: ApiServer, api: KubernetesApi
+    kube: Kube, faults: Faults, api: KubernetesApi
 ) -> None:
     """5xx may be asked again; 403 carries the API's own reason."""
     faults.settings.half_500 = True
@@ -159,7 +158,7 @@ async def test_a_failing_server_is_unavailable_and_a_refusal_is_refused(
 
 
 async def test_a_clock_that_is_far_off_is_reported_once(
-    kube: Kube, faults: ApiServer, api: KubernetesApi, caplog: pytest.LogCaptureFixture
+    kube: Kube, faults: Faults, api: KubernetesApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     """R2: skew against the API's Date header above 30 s."""
     faults.settings.clock_skew = 20
@@ -173,7 +172,7 @@ async def test_a_clock_that_is_far_off_is_reported_once(
     assert len(warnings) == 1 and "s ahead of ours" in warnings[0].getMessage()
 
 
-async def test_a_throttled_call_says_when_to_ask_again(faults: ApiServer, api: KubernetesApi) -> None:
+async def test_a_throttled_call_says_when_to_ask_again(faults: Faults, api: KubernetesApi) -> None:
     """429 with Retry-After, in plain text; the time is bounded."""
     for asked, seconds in ((3, 3.0), (86400, 60.0)):
         faults.settings.throttle = asked
@@ -183,7 +182,7 @@ async def test_a_throttled_call_says_when_to_ask_again(faults: ApiServer, api: K
 
 
 async def test_an_expired_credential_is_refused_until_it_is_renewed(
-    kube: Kube, faults: ApiServer, tmp_path: Path
+    kube: Kube, faults: Faults, tmp_path: Path
 ) -> None:
     """401; a bound token in a file that somebody renews counts again without a restart."""
     admin = await kube.admin()

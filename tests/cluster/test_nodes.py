@@ -13,8 +13,7 @@ from netboot.cluster.client import KubernetesApi
 from netboot.cluster.nodes import node_of
 from netboot.errors import ClusterRefused, ClusterUnavailable
 from netboot.model.settings import Taint
-from tests.kube.apiserver import ApiServer
-from tests.kube.fixtures import Kube
+from tests.kube.fixtures import Faults, Kube
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ async def test_nodes_are_listed_in_pages(kube: Kube, api: KubernetesApi) -> None
 
 
 async def test_a_list_that_grew_too_old_is_begun_again(
-    kube: Kube, faults: ApiServer, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+    kube: Kube, faults: Faults, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """410 between two pages: all are there all the same; a list that is never in time is refused."""
     for number in range(30):
@@ -136,7 +135,7 @@ async def test_a_watch_tells_what_happens_to_nodes(kube: Kube, api: KubernetesAp
     assert told[0] == ("ADDED", "m1") and told[-1] == ("DELETED", "m1") and ("MODIFIED", "m1") in told
 
 
-async def test_a_quiet_watch_is_told_bookmarks(kube: Kube, faults: ApiServer, api: KubernetesApi) -> None:
+async def test_a_quiet_watch_is_told_bookmarks(kube: Kube, faults: Faults, api: KubernetesApi) -> None:
     """So that the version to go on from never grows too old."""
     faults.settings.bookmark_every = 0.05
     _, version = await api.nodes()
@@ -148,9 +147,7 @@ async def test_a_quiet_watch_is_told_bookmarks(kube: Kube, faults: ApiServer, ap
     assert change.kind == "BOOKMARK" and int(change.node.resource_version) > int(version)
 
 
-async def test_a_watch_from_a_lost_version_is_refused(
-    kube: Kube, faults: ApiServer, api: KubernetesApi
-) -> None:
+async def test_a_watch_from_a_lost_version_is_refused(kube: Kube, faults: Faults, api: KubernetesApi) -> None:
     """410 inside the stream: list again."""
     _, version = await api.nodes()
     kube.create("nodes", "m1", {})
@@ -162,7 +159,7 @@ async def test_a_watch_from_a_lost_version_is_refused(
 
 @pytest.mark.parametrize("fault", ["breaks", "garbage", "giant"])
 async def test_a_watch_that_breaks_is_unavailable(
-    kube: Kube, faults: ApiServer, api: KubernetesApi, fault: str
+    kube: Kube, faults: Faults, api: KubernetesApi, fault: str
 ) -> None:
     """A stream that ends in the middle, is no JSON, or has a line without end."""
     _, version = await api.nodes()

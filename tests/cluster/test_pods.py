@@ -11,8 +11,7 @@ from netboot.cluster import Pod
 from netboot.cluster.client import KubernetesApi
 from netboot.cluster.pods import pod_of
 from netboot.errors import ClusterUnavailable
-from tests.kube.apiserver import ApiServer
-from tests.kube.fixtures import Kube
+from tests.kube.fixtures import Faults, Kube
 
 
 def test_a_pod_knows_its_controller() -> None:
@@ -76,7 +75,7 @@ async def test_a_pod_that_is_gone_or_another_by_now_is_gone(kube: Kube, api: Kub
 
 
 async def test_a_budget_that_nobody_has_looked_at_holds_for_its_time(
-    kube: Kube, faults: ApiServer, api: KubernetesApi
+    kube: Kube, faults: Faults, api: KubernetesApi
 ) -> None:
     """Retry-After of the API counts."""
     kube.pod("web", "m1", labels={"app": "web"})
@@ -87,7 +86,7 @@ async def test_a_budget_that_nobody_has_looked_at_holds_for_its_time(
 
 
 async def test_a_failing_server_is_no_answer_to_an_eviction(
-    kube: Kube, faults: ApiServer, api: KubernetesApi
+    kube: Kube, faults: Faults, api: KubernetesApi
 ) -> None:
     """5xx is raised: nobody knows whether the pod ends."""
     kube.pod("web", "m1", labels={"app": "web"})

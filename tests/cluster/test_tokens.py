@@ -9,9 +9,8 @@ from netboot.cluster.client import KubernetesApi
 from netboot.cluster.tokens import authority_of
 from netboot.errors import ClusterRefused
 from tests.cluster.talking import SECRET, token
-from tests.kube.apiserver import ApiServer
 from tests.kube.cluster import until
-from tests.kube.fixtures import DEFAULT_GROUP, Canaries, Kube
+from tests.kube.fixtures import DEFAULT_GROUP, Canaries, Faults, Kube
 
 
 async def test_a_token_is_created_signed_and_deleted(
@@ -41,7 +40,7 @@ async def test_a_token_is_created_signed_and_deleted(
     assert await api.delete_token("abcdef") is False
 
 
-async def test_the_server_tells_its_version(kube: Kube, faults: ApiServer, api: KubernetesApi) -> None:
+async def test_the_server_tells_its_version(kube: Kube, faults: Faults, api: KubernetesApi) -> None:
     """Providers write a minor version like 31+."""
     assert (await api.version()) >= (await api.version())
     faults.version = "v1.31+.7-eks"

@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_GROUP",
     "Caller",
     "Canaries",
+    "Faults",
     "Kube",
     "StandIn",
     "canaries",
@@ -31,6 +32,10 @@ __all__ = [
     "kube",
     "token_secret",
 ]
+
+
+Faults = ApiServer
+"""The stand-in, as tests see it that make it fail."""
 
 
 class StandIn(Kube):
@@ -100,7 +105,7 @@ async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
 
 
 @pytest.fixture
-def faults(kube: Kube) -> ApiServer:
+def faults(kube: Kube) -> Faults:
     """The stand-in, to be made to fail; a real API server cannot be."""
     return kube.api
 
