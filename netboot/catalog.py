@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from netboot.model.image import FILES, GENERATION, IMAGE_NAME, Generation, parse
 MAX_MANIFEST = 1 << 20
 """Bytes of a manifest.json that are read at most."""
 
+_LET_READ = "Let netboot's accounts read it (chmod -R a+rX)"
 _LOOKED_AT = ("manifest.json", *FILES)
 _Signature = tuple[tuple[int, int, int], ...]
 
@@ -49,7 +51,7 @@ class Catalog:
             folders = [entry.name for entry in self.images_dir.iterdir() if IMAGE_NAME.fullmatch(entry.name)]
         except OSError:
             return ()
-        return tuple(sorted(name for name in folders if (self.images_dir / name / "latest").is_symlink()))
+        return tuple(sorted(name for name in folders if _is_link(self.images_dir / name / "latest")))
 
     def generations(self, name: str) -> tuple[str, ...]:
         """The ids of an image's generations on disk, sound or not, in order."""
@@ -63,6 +65,8 @@ class Catalog:
         link = f"{self._root}/{name}/latest"
         try:
             target = os.readlink(link).rpartition("/")[2]  # noqa: PTH115 - its text, not a resolved path
+        except PermissionError as error:
+            raise ImageError(f"image {name}: {link}: {error.strerror}. {_LET_READ}") from None
         except OSError:
             raise ImageError(
                 f"image {name}: there is no {link}. Build it into images_dir, or name one that is there"
@@ -81,10 +85,22 @@ class Catalog:
         return known[1]
 
 
+def _is_link(path: Path) -> bool:
+    """Whether a link is there; one that we may not look at counts as if it were, so that it is missed."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
 def _stat(name: str, path: str) -> tuple[int, int, int]:
     """Identity of a file's content as far as stat tells it: inode, time and size."""
     try:
         found = os.lstat(path)
+    except PermissionError as error:
+        raise ImageError(f"image {name}: {path}: {error.strerror}. {_LET_READ}") from None
     except OSError as error:
         raise ImageError(f"image {name}: {path}: {error.strerror}. Build or publish it again") from None
     return found.st_ino, found.st_mtime_ns, found.st_size

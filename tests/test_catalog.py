@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,26 @@ def test_what_is_not_there_is_said(tmp_path: Path, reference: str) -> None:
     with pytest.raises(ImageError) as caught:
         Catalog(tmp_path).generation(reference)
     assert reference.partition("@")[0] in str(caught.value)
+
+
+def test_an_image_that_we_may_not_look_at_is_listed_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built as root for root alone: it is no image that is missing, and none that ends a list."""
+    publish(tmp_path)
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    catalog = Catalog(tmp_path)
+    monkeypatch.setattr(os, "readlink", closed)
+    monkeypatch.setattr(Path, "lstat", closed)
+    assert catalog.names() == ("debian-12",)
+    with pytest.raises(ImageError, match=r"latest: Permission denied. Let netboot's accounts read it"):
+        catalog.generation("debian-12")
+    monkeypatch.setattr(os, "lstat", closed)
+    with pytest.raises(ImageError, match=r"manifest.json: Permission denied. Let netboot's accounts read it"):
+        catalog.generation(f"debian-12@sha256:{'a' * 64}")
 
 
 def test_a_file_of_another_size_is_never_offered(tmp_path: Path) -> None:

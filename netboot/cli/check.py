@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from netboot.cli import Subparsers, add_config, config_paths
-from netboot.config import Config, examine, here, holder
+from netboot.config import Config, examine, here, holder, offered
 from netboot.config.holder import Daemon
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         running = holder.daemon(found.seen.server.data_dir)
         problems += here.problems(found.seen, running)
         problems += here.unusable(found.seen)
-        warnings += here.warnings(found.seen)
+        warnings += [*here.warnings(found.seen), *offered.unreadable(found.seen)]
         notes += [note(running)] if running else []
     for problem in problems:
         print(f"error: {problem}")

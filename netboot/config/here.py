@@ -296,6 +296,19 @@ def readable(path: Path, account: Account | None) -> bool:
         return False
 
 
+def enterable(folder: Path, account: Account | None) -> bool:
+    """Whether an account (None: this process) may open files by their names in a folder."""
+    if account is None:
+        return os.access(folder, os.X_OK)
+    if account.uid == 0:
+        return True
+    try:
+        whole = folder.resolve(strict=True)
+        return all(_may(each, account, 1) for each in (whole, *whole.parents))
+    except OSError:
+        return False
+
+
 def _may(path: Path, account: Account, bit: int) -> bool:
     facts = path.stat()
     mode = stat.S_IMODE(facts.st_mode)
