@@ -197,6 +197,7 @@ async def running(
     store: MemoryStore | None = None,
     storm: Storm | None = None,
     steady: Callable[[], float] | None = None,
+    admitted: Callable[[Mac], bool] = lambda mac: False,
     **changes: object,
 ) -> AsyncIterator[World]:
     """A boot port that listens on a free port of 127.0.0.1."""
@@ -219,6 +220,7 @@ async def running(
         journal=journal,
         bulk=bulk,
         joins={"kubeadm": join, "none": NoJoin()},
+        admitted=admitted,
         secret=SECRET,
         neighbour=lambda network, address: world.neighbours.get(address),
         clock=clock,
