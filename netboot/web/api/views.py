@@ -218,7 +218,10 @@ class Views:
             await response.prepare(request)
             await response.write(b": netboot\n\n")
             while not self._ending.is_set():
-                await response.write(await self._next(queue, mac))
+                news = await self._next(queue, mac)
+                if request[guard.CALLER] not in self._from.tokens():
+                    break  # it was taken out, or its role has changed
+                await response.write(news)
         except ConnectionError:
             pass  # the reader went away
         finally:

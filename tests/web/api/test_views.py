@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 
 from netboot.web.api import views
-from tests.web.api.world import HASH, ONE, SECRET_FILE, STRANGER, TWO, World, client_of, items, make_image
+from tests.web.api.world import (
+    HASH,
+    ONE,
+    SECRET_FILE,
+    STRANGER,
+    TWO,
+    VIEWER,
+    World,
+    client_of,
+    items,
+    make_image,
+)
 
 
 @pytest.fixture
@@ -199,6 +210,16 @@ async def test_a_stream_of_one_machine_is_of_that_machine(world: World) -> None:
         world.journal.note("odd", "of another", mac=TWO)
         world.journal.note("odd", "mine", mac=ONE)
         assert [value["text"] for _, value in await read(stream, 1)] == ["mine"]
+
+
+async def test_a_stream_ends_with_its_token(world: World) -> None:
+    """A token that is taken out is told nothing more, though its stream was opened before."""
+    async with client_of(world, token=VIEWER) as client, client.get("/api/v1/events") as stream:
+        world.journal.note("odd", "before")
+        assert [value["text"] for _, value in await read(stream, 1)] == ["before"]
+        world.tokens = world.tokens[:2]
+        world.journal.note("odd", "after")
+        assert b"after" not in await asyncio.wait_for(stream.content.read(), 20)
 
 
 async def test_streams_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
