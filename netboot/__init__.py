@@ -14,7 +14,8 @@ Words, one for each thing
 
 Rooms, from the roof down; an arrow of imports only descends
     cli/         verbs only, one file per noun
-    app          the composition root: Config -> variants -> servers; startup: what needs root; clusters: Kubernetes
+    app          the composition root: Config -> variants -> servers; startup: what needs root
+    clusters nodecare  its half that talks to Kubernetes
     observe      the one of shadow mode: the same DHCP server, which answers nobody
     dhcp.server, tftp.{server,scripts}, web/, fleet/  shells: they wait and talk
     probe/       a simulated client of any DHCP server

@@ -21,6 +21,9 @@ DRAWS = 5
 """Ids that are drawn at most, where the one before was taken (R1)."""
 
 SWEEP_INTERVAL = 30.0
+CLEANED_WITHIN = 60.0
+"""Seconds past its expiry at which a token that is still there shows that no tokencleaner runs (R18)."""
+
 FORGET_AFTER = 86400.0
 """Seconds past its expiry at which a token that could never be deleted is forgotten."""
 
@@ -113,13 +116,19 @@ class Mint:
     async def _delete(self, record: TokenRecord) -> bool:
         """Delete one token; where that fails it is due for the next sweep."""
         try:
-            await self._clusters.api(record.cluster).delete_token(record.token_id)
+            there = await self._clusters.api(record.cluster).delete_token(record.token_id)
         except ClusterError as error:
             self._due[_key(record)] = record
             log.warning(
                 "token %s of cluster %s is not deleted yet: %s", record.token_id, record.cluster, error
             )
             return False
+        if there and self._clock() > record.expires + CLEANED_WITHIN:
+            log.warning(
+                "token %s of cluster %s was expired and still there: the controller tokencleaner does not "
+                "run (`netboot cluster doctor %s`)",
+                record.token_id, record.cluster, record.cluster,
+            )  # fmt: skip
         await self._forget(record)
         return True
 

@@ -132,3 +132,16 @@ async def test_a_store_that_cannot_write_withholds(
     monkeypatch.setattr(asking.store, "record_token", full)
     refusal = await withheld(asking)
     assert refusal.retry_after and "disk full" in refusal.reason and not kube.tokens()
+
+
+async def test_r18_an_expired_token_that_is_still_there_shows_a_missing_tokencleaner(
+    asking: Asking, kube: Kube, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Told where it is found: at the sweep after a restart."""
+    await kube.api.control("settings", cleaner=False)
+    await asking.method().material(asking.request(), time.time())
+    asking.restart()
+    asking.mint._clock = lambda: time.time() + 1000
+    await asking.mint.start()
+    await asking.mint.sweep()
+    assert "the controller tokencleaner does not run" in caplog.text and not kube.tokens()
