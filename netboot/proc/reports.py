@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from netboot.errors import MalformedPacket
 from netboot.proc import Progress, Transfer
 
@@ -28,3 +30,12 @@ def as_transfer(item: object) -> Transfer:
         case [str() as name, str() as client, int(sent), int(of), bool(done), None | str() as error]:
             return Transfer(name, client, sent, of, done, error)
     raise MalformedPacket("a transfer that is none")
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words; `status` is its exit code in nine bits, a signal's number negative."""
+    if not status & 0x100:
+        return f"ended with status {status}"
+    number = 0x200 - status
+    named = signal.Signals(number).name if number in set(signal.Signals) else "unknown"
+    return f"was ended by signal {number} ({named})"

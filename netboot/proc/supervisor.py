@@ -21,7 +21,7 @@ from typing import Final
 from netboot.errors import MalformedPacket, NetbootError
 from netboot.proc import Kind, Place, ProcessInfo, Progress, Transfer, messages
 from netboot.proc.forking import ForkerHandle
-from netboot.proc.reports import as_closed, as_progress, as_transfer
+from netboot.proc.reports import as_closed, as_progress, as_transfer, ending
 from netboot.proc.slots import FIRST_BACK_OFF, Helper, Slot
 from netboot.tree import Served
 
@@ -420,7 +420,7 @@ class Supervisor:
             if ended is not None:
                 log.log(
                     logging.DEBUG if self._stopping.is_set() else logging.WARNING,
-                    "helper pid %s ended with status %s", message.number("pid"), message.number("status"),
+                    "helper pid %s %s", message.number("pid"), ending(message.number("status")),
                 )  # fmt: skip
                 self._hang_up(ended)
             if not self._numbers:

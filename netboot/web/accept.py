@@ -27,6 +27,9 @@ log = logging.getLogger("netboot.boot_http")
 
 _SCRATCH = 32 * 1024
 _LINGER_SECONDS = 2.0
+_READING = ("GET", "HEAD")
+_NOT_TAKEN = Response(405, b"nothing is taken here\n", fields=(("Allow", ", ".join(_READING)),))
+"""To an upload, whose body is not read."""
 _WAITS_FOR_WORKER = (0.02, 0.05, 0.1, 0.2, 0.4, 0.0)
 """Seconds between tries to find a worker."""
 
@@ -262,7 +265,10 @@ class _Connection(asyncio.BufferedProtocol):
             return False
         limit = 0 if is_bulk_path(head.path) else self._acceptor.site.body_limit(head)
         if head.length > limit:
-            self._refuse(413, f"a body of {head.length} bytes, {limit} are allowed")
+            if limit == 0 and head.method not in _READING:
+                self._end_with(_NOT_TAKEN)
+            else:
+                self._refuse(413, f"a body of {head.length} bytes, {limit} are allowed")
             return False
         if head.length and head.headers.get("expect", "").lower() == "100-continue" and self._transport:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

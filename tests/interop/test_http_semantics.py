@@ -107,6 +107,10 @@ SAME = [
     Case("Connection: close", ("Connection: close",)),
     Case("DELETE", method="DELETE"),
     Case("PUT without a body", method="PUT"),
+    Case(
+        "PUT with a body",
+        raw=b"PUT /files/small HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+    ),
     Case("no Host", raw=b"GET /files/small HTTP/1.1\r\n\r\n"),
     Case("two Hosts", raw=b"GET /files/small HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     Case("a blank in the Host", raw=b"GET /files/small HTTP/1.1\r\nHost: a b\r\n\r\n"),

@@ -8,7 +8,7 @@ import pytest
 
 from netboot.errors import MalformedPacket
 from netboot.proc import Progress, Transfer
-from netboot.proc.reports import as_closed, as_progress, as_transfer
+from netboot.proc.reports import as_closed, as_progress, as_transfer, ending
 
 
 def test_reports_become_values() -> None:
@@ -28,3 +28,11 @@ def test_what_is_no_report_is_refused(read: Callable[[object], object], item: ob
     """Whatever a helper that was taken over says instead."""
     with pytest.raises(MalformedPacket):
         read(item)
+
+
+def test_a_process_that_was_killed_is_said_to_be_so() -> None:
+    """The forker says its exit code in nine bits; 503 would tell an operator nothing."""
+    assert ending(3) == "ended with status 3"
+    assert ending(-9 & 0x1FF) == "was ended by signal 9 (SIGKILL)"
+    assert ending(-11 & 0x1FF) == "was ended by signal 11 (SIGSEGV)"
+    assert ending(-99 & 0x1FF) == "was ended by signal 99 (unknown)"

@@ -183,6 +183,20 @@ async def test_a_malformed_request_is_answered_and_closed(tmp_path: Path) -> Non
         ).status == 413
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
+@pytest.mark.parametrize("path", ["/files/a", "/boot.ipxe"])
+async def test_an_upload_is_refused_for_its_method_and_not_for_its_size(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    """405 with what is allowed, the body is never waited for, and nothing behind it is read as a request."""
+    async with running(tmp_path) as world:
+        answer = await world.send(
+            f"{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n".encode() + GET
+        )
+        assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD"
+        assert answer.headers["connection"] == "close" and b"ipxe" not in answer.body
+
+
 async def test_an_image_goes_to_a_worker_with_its_bytes_and_its_boot(tmp_path: Path) -> None:
     """The worker gets the living socket, all bytes that were read, and the boot's id by its address."""
     async with running(tmp_path) as world:
