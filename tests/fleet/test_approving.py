@@ -193,7 +193,7 @@ async def test_two_requests_at_once_give_one_certificate(house: House) -> None:
 async def test_a_node_that_lives_elsewhere_is_not_replaced(house: House) -> None:
     """Its name is Ready on another machine when the request comes."""
     kubelet = await house.kubelet(await house.token())
-    await house.kube.api.control("living_node", name="m1", system_uuid="ffffffff-0042-3510-8054-b4c04f564232")
+    await house.kube.living_node("m1", system_uuid="ffffffff-0042-3510-8054-b4c04f564232")
     house.start()
     assert await house.decided(await house.submit(kubelet, pem())) == {"Denied"}
     assert "Ready on another machine" in house.told[0][1]
@@ -260,8 +260,7 @@ async def test_a_boot_that_is_over_gets_no_certificate(house: House) -> None:
 
 async def node_caller(house: House, name: str) -> Caller:
     """A kubelet with its own certificate."""
-    certificate = house.kube.api.authority.client(f"system:node:{name}", ["system:nodes"])
-    return await house.kube.caller(certificate=certificate)
+    return await house.kube.kubelet(name)
 
 
 async def test_a_kubelet_gets_a_serving_certificate_once_its_names_are_known(house: House) -> None:

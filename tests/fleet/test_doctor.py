@@ -55,7 +55,6 @@ class Ward:
 async def ward(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ward]:
     """The account has every right that any setting needs."""
     monkeypatch.setattr(doctors, "CLEANED_WITHIN", 1.5)
-    kube.api.settings.sign_delay = (0.0, 0.02)
     clients = await clients_of(kube)
     join = JoinSettings("kubeadm", kube.kubeconfig())
     yield Ward(kube, clients, [Cluster("blue", kube.endpoint, join=join)])
