@@ -818,6 +818,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/images/test_initrd.py::test_a_server_that_is_not_trusted_gets_no_claim",
     ),
     Sabotage(
+        "a clock that is set back keeps nobody waiting: queue by the time of day",
+        "netboot/web/boot/__init__.py",
+        "steady or clock",
+        "clock",
+        "tests/web/boot/test_queue.py::test_a_clock_that_is_set_back_keeps_nobody_waiting",
+    ),
+    Sabotage(
+        "a flood of names asks control a bounded number of times: ask each time",
+        "netboot/tftp/questions.py",
+        " or self._asked > _MAX_ASKS",
+        "",
+        "tests/tftp/test_questions.py::test_a_flood_asks_control_a_bounded_number_of_times",
+    ),
+    Sabotage(
         "a script that is known goes to whom the link shows: do not look",
         "netboot/web/boot/known.py",
         "or not session.proved(asker):",
