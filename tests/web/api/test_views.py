@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -272,3 +274,21 @@ async def test_the_page_is_plain_files_of_ours(world: World, path: str, media: s
         "onclick",
     ):
         assert risky not in text
+
+
+async def test_all_that_the_page_asks_for_is_served_by_the_appliance_itself(world: World) -> None:
+    """Scripts, style, picture: each is there without a token, and nothing is named that lies elsewhere."""
+    async with client_of(world, token=None) as client:
+        asked, seen = ["/"], set[str]()
+        while asked:
+            path = asked.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            answer = await client.get(path)
+            assert answer.status == 200, path
+            text = await answer.text()
+            assert "//" not in re.sub(r"(?m)^\s*//.*$|xmlns=\S+| // .*$", "", text), path
+            links = re.findall(r'(?:src|href)="([^"#]+)"|from "([^"]+)"', text)
+            asked += [urljoin(path, one or other) for one, other in links]
+    assert seen >= {"/", "/page.css", "/page.js", "/page/machines.js", "/page/dom.js", "/favicon.svg"}
