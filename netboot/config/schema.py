@@ -207,10 +207,10 @@ class NodeActions(Entry):
 
     labels: Flag = False
     taints: Flag = False
-    cordon: Annotated[Flag, Later((False,))] = False
-    drain: Annotated[Flag, Later((False,))] = False
+    cordon: Flag = False
+    drain: Flag = False
     mark_unknown: Flag = True
-    delete: Annotated[Flag, Later((False,))] = False
+    delete: Flag = False
 
 
 class Cluster(Entry):
@@ -328,15 +328,7 @@ class Pool(Entry):
     nodes_file: File | None = None
     nodes: tuple[Node, ...] = ()
     catch_all: Flag = False
-    admission: Annotated[
-        str,
-        _P(values.choice("automatic", "approval")),
-        NotYet(
-            harmless=("automatic",),
-            what="letting machines in one by one is not there yet",
-            remedy="write admission: automatic, or catch_all: false so that unknown machines get nothing",
-        ),
-    ] = "automatic"
+    admission: Annotated[str, _P(values.choice("automatic", "approval"))] = "automatic"
     node_name: Annotated[str, _P(values.node_name)] = "node-{mac}"
 
 

