@@ -34,6 +34,7 @@ from netboot.dhcp.conflict import Prober
 from netboot.dhcp.server import DhcpServer
 from netboot.errors import ConfigError, NetbootError, StartError, StoreError
 from netboot.events import Boots, Journal, boot_id
+from netboot.fleet.hosts import HostsFile
 from netboot.fleet.roster import Roster
 from netboot.link import Ear
 from netboot.model.inventory import INFINITE, Inventory, Network
@@ -134,6 +135,9 @@ class App:
         self._prober = Prober(bound.arp, bound.echo, self._journal)
         self._supervisor = self._helpers()
         catalog = Catalog(server.images_dir)
+        self._hosts = HostsFile(
+            server.hosts_file or server.data_dir / "hosts", self.inventory, self._store, clock=time.time
+        )
         self._boot_http = BootHttp(
             inventory=self.inventory,
             catalog=catalog,
@@ -153,6 +157,7 @@ class App:
             ),
             storm=storm_of(server.storm),
             https=Https(server.boot_https.port, server.boot_https.authority()) if server.boot_https else None,
+            names=self._hosts.content,
         )
         askers = Askers(inventory=self.inventory, store=self._store, neighbour=_neighbour, clock=time.time)
         self._scripts = TftpScripts(
@@ -260,6 +265,7 @@ class App:
                     self._boots.run(),
                     self._clusters.run(),
                     self._prober.run(),
+                    self._hosts.run(),
                     self._dhcp.run(self._bound.endpoints, self._boot_servers, self._ears()),
                     self._watch_files(),
                 )

@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from posixpath import normpath
 
+from netboot.boot.hosts import Host
 from netboot.errors import ConfigError
 from netboot.model.inventory import Assignment
 from netboot.model.kubelet import command_line, kubelet_flags
@@ -34,22 +35,27 @@ _TIMEZONE = re.compile(r"[A-Za-z0-9_+-]{1,64}(?:/[A-Za-z0-9_+-]{1,64}){0,3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def configuration(assignment: Assignment, *, server: str, join: Mapping[str, Member]) -> bytes:
+def configuration(
+    assignment: Assignment, *, server: str, join: Mapping[str, Member], neighbours: Iterable[Host] = ()
+) -> bytes:
     """The uncompressed ustar of one node.
 
     `server` is the appliance's base URL; `join` is the join's own members by their names below `netboot/`
-    (`join/method` is required). Raises ConfigError naming the setting that cannot be written.
+    (`join/method` is required); `neighbours` go into /etc/hosts after what the settings say. Raises
+    ConfigError naming the setting that cannot be written.
     """
     if "join/method" not in join:
         raise ConfigError(["the join material names no method"])
     settings = assignment.settings
-    members = dict(_members(assignment, settings, server))
+    members = dict(_members(assignment, settings, server, neighbours))
     members.update({f"root{path}": member for path, member in _files(settings)})
     members.update(join)
     return _tar(members)
 
 
-def _members(assignment: Assignment, settings: Settings, server: str) -> Iterator[tuple[str, Member]]:
+def _members(
+    assignment: Assignment, settings: Settings, server: str, neighbours: Iterable[Host]
+) -> Iterator[tuple[str, Member]]:
     yield "hostname", _lines([_checked(_NAME, assignment.name, "the host name")])
     if settings.timezone:
         yield "timezone", _lines([_checked(_TIMEZONE, settings.timezone, "timezone")])
@@ -57,7 +63,7 @@ def _members(assignment: Assignment, settings: Settings, server: str) -> Iterato
         yield "root_password_hash", _lines([_line(settings.root_password_hash, "a hash")], _SECRET)
     rows = (
         ("authorized_keys", [_line(k, "ssh_authorized_keys") for k in settings.ssh_authorized_keys], _SECRET),
-        ("hosts", list(_hosts(settings.hosts)), _PLAIN),
+        ("hosts", [*_hosts(settings.hosts), *map(str, neighbours)], _PLAIN),
         ("sysctl.conf", list(_sysctls(settings.sysctls)), _PLAIN),
         ("modules", [_checked(_MODULE, module, "modules") for module in settings.modules], _PLAIN),
         ("fstab", [fstab_line(mount) for mount in settings.mounts], _PLAIN),

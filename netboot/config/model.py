@@ -75,6 +75,8 @@ class Server:
     """Bulk processes; None: one per core."""
     data_dir: Path = Path("/var/lib/netboot")
     database: str = "sqlite"
+    hosts_file: Path | None = None
+    """Names and addresses of all nodes; None: `hosts` in data_dir."""
     images_dir: Path = Path("/srv/netboot/images")
     files_dir: Path = Path("/srv/netboot/files")
     """A missing folder offers nothing."""

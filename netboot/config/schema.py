@@ -119,6 +119,7 @@ class Server(Entry):
             remedy="write database: sqlite, and run one appliance",
         ),
     ] = "sqlite"
+    hosts_file: File | None = None
     images_dir: File = Path("/srv/netboot/images")
     files_dir: File = Path("/srv/netboot/files")
     tftp: Tftp = Tftp()

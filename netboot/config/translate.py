@@ -38,6 +38,7 @@ def server(root: schema.Root) -> Server:
         workers=said.workers,
         data_dir=said.data_dir,
         database=said.database,
+        hosts_file=said.hosts_file,
         images_dir=said.images_dir,
         files_dir=said.files_dir,
         tftp=TftpLimits(said.tftp.max_transfers, said.tftp.per_client, said.tftp.single_port),

@@ -7,11 +7,13 @@ import shlex
 import subprocess
 import tarfile
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netboot.boot.hosts import Host
 from netboot.boot.node_config import absolute, configuration, fstab_line, kubelet_arguments, shell_quoted
 from netboot.errors import ConfigError
 from netboot.model.inventory import Assignment
@@ -165,3 +167,13 @@ def test_join_material_must_name_its_method() -> None:
     """The agent cannot go on without join/method."""
     with pytest.raises(ConfigError):
         configuration(assignment(), server=BASE, join={})
+
+
+def test_neighbours_stand_in_hosts_after_what_the_operator_wrote() -> None:
+    """The first line that has a name wins: the operator's."""
+    near = [Host(IPv4Address("10.0.0.20"), ("m2.example.org", "m2"))]
+    found = unpacked(configuration(assignment(**EVERYTHING), server=BASE, join=NONE, neighbours=near))
+    assert found["hosts"] == (
+        "10.77.0.9 registry.example.org registry\n10.0.0.20 m2.example.org m2\n", 0o644
+    )  # fmt: skip
+    assert "hosts" not in unpacked(configuration(assignment(), server=BASE, join=NONE))

@@ -228,6 +228,7 @@ async def running(
         limits=limits,
         storm=storm,
         steady=steady,
+        names=lambda: b"127.0.0.20 m1c29\n",
     )
     world.__init__(http, store, boots, journal, bulk, join, found)  # type: ignore[misc]
     http.on_material.append(lambda boot, material: world.handed_out.append(boot.id))

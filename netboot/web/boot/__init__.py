@@ -29,6 +29,7 @@ from netboot.web.accept import Acceptor
 from netboot.web.boot.answers import Handler, only, unavailable
 from netboot.web.boot.claimed import Assigned, Turns
 from netboot.web.boot.claims import Claims
+from netboot.web.boot.names import Names
 from netboot.web.boot.queue import DownloadQueue
 from netboot.web.boot.scripts import Scripts
 from netboot.web.boot.sessions import Sessions
@@ -69,7 +70,9 @@ class BootHttp:
         steady: Callable[[], float] | None = None,
         rng: random.Random | None = None,
         https: Https | None = None,
+        names: Callable[[], bytes] = bytes,
     ) -> None:
+        """`names` is what `/hosts` shows."""
         self._store = store
         self._boots = boots
         self._journal = journal
@@ -92,6 +95,7 @@ class BootHttp:
         self._claims = Claims(site, assigned, turns)
         self._sessions = Sessions(site, assigned, turns, joins, admitted, rng)
         self._routes: dict[str, tuple[str, Handler]] = {
+            "/hosts": ("GET", Names(site, names).hosts),
             "/boot.ipxe": ("GET", self._scripts.boot_script),
             "/boot.ipxe.0": ("GET", self._scripts.boot_script),  # dnsmasq's pxe-service appends a layer
             "/programs/autoexec.ipxe": ("GET", self._scripts.autoexec),

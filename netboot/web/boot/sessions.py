@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netboot.boot import session
 from netboot.boot.admission import check_admission
+from netboot.boot.hosts import Neighbours
 from netboot.boot.key import boot_of_session
 from netboot.boot.node_config import configuration
 from netboot.boot.sealing import recipient, seal
@@ -56,6 +57,7 @@ class Sessions:
         self._assigned = assigned
         self._turns = turns
         self._joins = joins
+        self._neighbours = Neighbours()
         self._admitted = admitted
         self._rng = rng or random.Random()
         self._log_lines: OrderedDict[str, int] = OrderedDict()
@@ -141,7 +143,8 @@ class Sessions:
         )
         material = await method.material(request, self._site.clock())
         try:
-            plain = configuration(assignment, server=base, join=material.files)
+            near = self._neighbours.of(self._site.inventory(), assignment.cluster.name, assignment.name)
+            plain = configuration(assignment, server=base, join=material.files, neighbours=near)
             sealed = seal(plain, recipient(live.claim.certificate))
             if (present := self._site.boots.get(boot.id)) is None or present.ended is not None:
                 raise Refused(404, f"{boot.node}'s boot {boot.id} ended while its credential was made")

@@ -212,3 +212,13 @@ async def test_log_lines_are_bounded(tmp_path: Path, node: Identity) -> None:
             await world.ask("/boot/log", method="POST", body=body, session=session)
         assert world.journal.counters["node_log"] == 2000
         assert all(event.text.isprintable() for event in world.journal.events(limit=100))
+
+
+async def test_a_node_knows_the_other_nodes_of_its_cluster_by_name(tmp_path: Path, node: Identity) -> None:
+    """Those with reserved addresses, and not itself: the agent writes its own line."""
+    async with running(tmp_path) as world:
+        other = replace(world.inventory.nodes[0], name="m2", macs=(), address=STRANGER)
+        world.inventory = replace(world.inventory, nodes=(*world.inventory.nodes, other))
+        _, session = await claimed(world, node)
+        found = members((await world.ask("/boot/config", session=session)).body, node)
+        assert found["netboot/hosts"] == "127.0.0.66 m2.lab.example.org m2\n"
