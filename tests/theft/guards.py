@@ -1,0 +1,171 @@
+"""How each guard is switched off, inside the daemon: SWITCHES patches a module right after its import.
+
+Which guard is off stands in the file that NETBOOT_THEFT names, so that one daemon serves all rows. Only the
+standard library may be imported here: this runs in every process of the daemon, helpers too.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+FILE = os.environ.get("NETBOOT_THEFT", "")
+
+
+def off(guard: str) -> bool:
+    """Whether this guard is switched off now."""
+    try:
+        with open(FILE, encoding="ascii") as file:
+            return file.read().strip() == guard
+    except OSError:
+        return False
+
+
+def _instead(module: Any, name: str, guard: str, made: Callable[[Any], Any]) -> None:
+    """Call `made(original)` in place of a function while the guard is off."""
+    original = getattr(module, name)
+
+    def switched(*arguments: Any, **named: Any) -> Any:
+        chosen = made(original) if off(guard) else original
+        return chosen(*arguments, **named)
+
+    setattr(module, name, switched)
+
+
+def _session(module: Any) -> None:
+    """Keys, their one use and their expiry, sessions."""
+
+    def first_boot(original: Any) -> Any:
+        return lambda key, candidates, secret: next(iter(candidates))
+
+    def checks(original: Any) -> Any:
+        return lambda boot, claim, now: original(boot, None, boot.started)
+
+    def any_session(original: Any) -> Any:
+        return lambda session, claim, boot, secret, now: claim
+
+    _instead(module, "boot_of_key", "key", first_boot)
+    _instead(module, "check_unused", "once", checks)
+    _instead(module, "check_unused", "expiry", checks)
+    _instead(module, "check_session", "session", any_session)
+
+
+def _claims(module: Any) -> None:
+    """A key belongs to one address, and is burnt once."""
+
+    def everybodys(original: Any) -> Any:
+        return lambda self, lease: self._site.boots.all(limit=1000)
+
+    def not_burnt(original: Any) -> Any:
+        async def burn(self: Any, wanted: Any, asker: Any, to: Any, boot: Any, kept: Any, now: float) -> Any:
+            return module.Claim(
+                boot.id, asker.address, wanted.sha256, to.pem, to.sha256, now, csr=wanted.csr, kept=kept
+            )
+
+        return burn
+
+    _instead(module.Claims, "_candidates", "address", everybodys)
+    _instead(module.Claims, "_burn", "once", not_burnt)
+
+
+def _askers(module: Any) -> None:
+    """Who asks is whom the address is leased to; off: whoever was named in NETBOOT_THEFT_AS is asked for."""
+    original = module.Askers.at
+
+    async def at(self: Any, client: Any) -> Any:
+        if off("script") or off("tftp"):
+            client = type(client)(os.environ["NETBOOT_THEFT_AS"])
+        return await original(self, client)
+
+    module.Askers.at = at
+
+
+def _store(module: Any) -> None:
+    """A boot that was claimed gets no second script."""
+    original = module.Claims.claim_of
+
+    async def claim_of(self: Any, boot_id: str) -> Any:
+        return None if off("claimed") else await original(self, boot_id)
+
+    module.Claims.claim_of = claim_of
+
+
+def _sessions(module: Any) -> None:
+    """A report needs a session; off: it is the newest claimed boot's."""
+    original = module.Sessions._live
+
+    async def live(self: Any, request: Any) -> Any:
+        if not off("session"):
+            return await original(self, request)
+        boot = next(b for b in self._site.boots.all(limit=100) if b.claimed and b.ended is None)
+        return module._Session(await self._site.store.claim_of(boot.id), boot)
+
+    module.Sessions._live = live
+
+
+def _presence(module: Any) -> None:
+    """Nobody is given a credential under the name of somebody who lives (R19)."""
+    original = module.Presence.verdict
+
+    async def verdict(self: Any, cluster: str, node: str, boot_id: str) -> Any:
+        return module.Gone() if off("presence") else await original(self, cluster, node, boot_id)
+
+    module.Presence.verdict = verdict
+
+
+def _approving(module: Any) -> None:
+    """R7: a token's first request, for its own node."""
+
+    def approve(original: Any) -> Any:
+        return lambda request, binding, **facts: module.Verdict(module.Decision.APPROVE, "switched off")
+
+    _instead(module, "client_verdict", "approver", approve)
+
+
+def _tree(module: Any) -> None:
+    """Names stay below what is offered."""
+
+    def any_name(original: Any) -> Any:
+        return lambda name: tuple(part for part in name.split("/") if part not in ("", "."))
+
+    def anywhere(original: Any) -> Any:
+        return lambda root, parts: module._regular(os.open("/".join((root, *parts)), os.O_RDONLY))
+
+    _instead(module, "split_name", "names", any_name)
+    _instead(module, "open_below", "names", anywhere)
+
+
+def _api(module: Any) -> None:
+    """A token that we know, and a Host name of ours."""
+
+    def anybody(original: Any) -> Any:
+        return lambda said, tokens: next(iter(tokens))
+
+    _instead(module, "known", "token", anybody)
+    _instead(module, "host_name", "host", lambda original: lambda header: "127.0.0.1")
+
+
+def _clock(module: Any) -> None:
+    """The appliance's clock an hour and more ahead, while a file beside the switch is there."""
+    real = time.time
+
+    def later() -> float:
+        return real() + (4000.0 if os.path.exists(f"{FILE}.later") else 0.0)
+
+    time.time = later
+
+
+SWITCHES: dict[str, Callable[[Any], None]] = {
+    "netboot.cli": _clock,
+    "netboot.askers": _askers,
+    "netboot.boot.session": _session,
+    "netboot.fleet.approving": _approving,
+    "netboot.join.presence": _presence,
+    "netboot.store.sqlite.claims": _store,
+    "netboot.tree": _tree,
+    "netboot.web.api.guard": _api,
+    "netboot.web.boot.claims": _claims,
+    "netboot.web.boot.sessions": _sessions,
+}

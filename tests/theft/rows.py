@@ -1,0 +1,180 @@
+"""The routes. Each function tries one and returns what it got; an empty text where it got nothing."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.interop.stranger import Stranger
+from tests.lab.appliance import API
+from tests.theft.scene import ADDRESSES, CARDS, OUTSIDE, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One route, and the guard that keeps it shut (`guards` switches it off)."""
+
+    name: str
+    guard: str
+    attempt: Callable[[Scene], str]
+    later: bool = False
+    """More than an hour after the boot began."""
+
+
+def guessed_key(scene: Scene) -> str:
+    """A key of the right shape, asked for from the victim's own address while it boots."""
+    assert scene.opens(scene.victim)
+    return "the seed" if scene.seed(scene.victim, secrets.token_hex(16)) else ""
+
+
+def replayed_key(scene: Scene) -> str:
+    """The victim's key once more, from its own address, after the victim has claimed."""
+    key = scene.opens(scene.victim)
+    assert scene.claim(scene.victim, key)
+    return "a session" if scene.seed(scene.victim, key) or scene.claim(scene.victim, key) else ""
+
+
+def expired_key(scene: Scene) -> str:
+    """The key of a boot that began more than an hour ago, from the victim's own address."""
+    key = (scene.directory / "old-key").read_text()
+    assert key
+    return "a session" if scene.seed(scene.victim, key) or scene.claim(scene.victim, key) else ""
+
+
+def foreign_address(scene: Scene) -> str:
+    """The victim's real key, from the thief's own address."""
+    key = scene.opens(scene.victim)
+    assert key
+    if scene.seed(scene.thief, key):
+        return "the seed"
+    return "a session" if scene.claim(scene.thief, key, CARDS["m1"]) else ""
+
+
+def spoofed_while_up(scene: Scene) -> str:
+    """The victim is a Ready node; a machine with its MAC address boots as it."""
+    scene.kube.control("living_node", name="m1", every=0.2, system_uuid="up", boot_id="up")
+    try:
+        with scene.ghost() as ghost:
+            return token_for(scene, scene.claim(ghost, scene.opens(ghost)), ghost)
+    finally:
+        scene.kube.control("dead_node", name="m1")
+        for resource, namespace in (("nodes", ""), ("leases", "kube-node-lease")):
+            scene.kube.control("delete", resource=resource, name="m1", namespace=namespace)
+
+
+def token_for(scene: Scene, session: str, machine: Stranger) -> str:
+    """A join token by this session."""
+    return "a join token" if session and scene.token(machine, session) else ""
+
+
+def spoofed_while_booting(scene: Scene) -> str:
+    """The victim has claimed and loads its image; a machine with its MAC and address listened to it all."""
+    key = scene.opens(scene.victim)
+    assert scene.claim(scene.victim, key)
+    with scene.ghost() as ghost:
+        scene.lab.run("ip", "-n", ghost.name, "addr", "add", f"{ADDRESSES['m1']}/24", "dev", "eth0")
+        found = scene.key(ghost)
+        session = scene.claim(ghost, found or key) or scene.claim(ghost, "")
+    return "a session" if session else ""
+
+
+def script_of_another(scene: Scene) -> str:
+    """`/ipxe` with the victim's MAC address, from the thief's own address."""
+    assert scene.opens(scene.victim)
+    return "the victim's key" if scene.key(scene.thief, CARDS["m1"]) else ""
+
+
+def per_machine_by_tftp(scene: Scene) -> str:
+    """The victim's GRUB and pxelinux configuration by TFTP."""
+    assert scene.opens(scene.victim)
+    card = CARDS["m1"].replace(":", "-")
+    for name in (f"grub.cfg-01-{card}", f"pxelinux.cfg/01-{card}"):
+        file = scene.directory / "stolen"
+        file.unlink(missing_ok=True)
+        if scene.thief.tftp(name, file) == 0 and b"vmlinuz" in file.read_bytes():
+            return "what the victim boots"
+    return ""
+
+
+def report_without_session(scene: Scene) -> str:
+    """A failure reported in the victim's name, and its configuration asked for, without its session."""
+    key = scene.opens(scene.victim)
+    assert scene.claim(scene.victim, key)
+    body = scene.directory / "report.json"
+    body.write_text(json.dumps({"step": "squashfs", "failed": True, "detail": "by a thief"}))
+    for bearer in ("", "Authorization: Bearer " + "A" * 60):
+        status, _, _ = scene.thief.curl("/boot/report", "-H", bearer or "X: y", "--data-binary", f"@{body}")
+        if status == 204:
+            return "the victim's boot stopped"
+    return "a join token" if scene.token(scene.thief, "", tries=1) else ""
+
+
+def another_nodes_request(scene: Scene) -> str:
+    """m2's real token asks the cluster for a certificate of the victim."""
+    token = scene.joins(scene.machines["m2"])
+    return "the victim's certificate" if scene.certificate(token, "m1", "csr-another") else ""
+
+
+def second_request(scene: Scene) -> str:
+    """m3's token, after it has got its one certificate, asks for another one."""
+    token = scene.joins(scene.machines["m3"])
+    assert scene.certificate(token, "m3", "csr-first")
+    return "a second certificate" if scene.certificate(token, "m3", "csr-second") else ""
+
+
+def unprivileged_process(scene: Scene) -> str:
+    """A process of no rights on the victim, after its claim: it has the address, no session and no key."""
+    key = scene.opens(scene.victim)
+    assert scene.claim(scene.victim, key)
+    port = "http://10.77.0.1"
+    for path in (f"/ipxe?mac={CARDS['m1']}&uuid=&arch=x86_64", f"/boot/{key}/seed.cpio", "/boot/config"):
+        done = scene.victim.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                "curl", "-s", "-f", f"{port}{path}")  # fmt: skip
+        if done.returncode == 0 and (b"seed.cpio" in done.stdout or path.startswith("/boot")):
+            return "the key of a boot"
+    return ""
+
+
+def out_of_files(scene: Scene) -> str:
+    """Paths that lead out of files_dir, as they stand and encoded."""
+    for path in ("/files/../outside", "/files/%2e%2e/outside", "/files/x/../../outside"):
+        if OUTSIDE.encode() in scene.thief.curl(path)[2]:
+            return "a file that is not offered"
+    return ""
+
+
+def api_without_token(scene: Scene) -> str:
+    """The operator's API without a token, and with a wrong one."""
+    for headers in ({}, {"Authorization": "Bearer " + "A" * 43}):
+        status, _ = scene.appliance.request("GET", "/api/v1/nodes", token=False, headers=headers)
+        if status == 200:
+            return "the list of nodes"
+    return ""
+
+
+def rebound_host(scene: Scene) -> str:
+    """A browser that a foreign name was rebound in: the right address, another Host, even a good token."""
+    host = {"Host": f"evil.example:{API[1]}"}
+    status, _ = scene.appliance.request("GET", "/api/v1/nodes", headers=host)
+    return "the list of nodes" if status == 200 else ""
+
+
+ROWS = (
+    Row("guessed key", "key", guessed_key),
+    Row("replayed key", "once", replayed_key),
+    Row("right key from a foreign address", "address", foreign_address),
+    Row("spoofed MAC while the victim is up", "presence", spoofed_while_up),
+    Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
+    Row("/ipxe for another MAC", "script", script_of_another),
+    Row("per-machine files by TFTP", "tftp", per_machine_by_tftp),
+    Row("reports without session", "session", report_without_session),
+    Row("another node's CSR", "approver", another_nodes_request),
+    Row("second CSR of one token", "approver", second_request),
+    Row("an unprivileged process on the joined node", "claimed", unprivileged_process),
+    Row("/files/../", "names", out_of_files),
+    Row("API without token", "token", api_without_token),
+    Row("DNS-rebound Host", "host", rebound_host),
+    Row("key after expiry", "expiry", expired_key, later=True),
+)
