@@ -31,7 +31,9 @@ Where to make a change
     whose machine it is      Inventory.match; dhcp/identity.py for two that say they are one
     an architecture          a row of boot/firmware.py
     a quirk of firmware      a row of boot/quirks.py, and one of tests/docs/field.py
-    a key of the file        config/, and a row of docs/configuration.md
+    a key of the file        config/, its checks in config/checks/, and a row of docs/configuration.md
+    what is remembered       a Protocol of store/, a file and a schema step in store/sqlite/, store/memory
+    a path of the boot port  a route of web/boot/, and a file beside it
     what a node is given     boot/node_config.py and images/agent/
     a join method            a file in join/, an entry in clusters
     a step's likely cause    a row of boot/stall.py
