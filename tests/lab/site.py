@@ -219,8 +219,9 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> Path:
 
 def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) -> list[Path]:
     """The file of the micro site: every role declared, a catch-all, clusters for both images and for none."""
-    join = {"method": "kubeadm", "kubeconfig": str(kubeconfig), "bind": "cluster"}
+    join = {"method": "kubeadm", "kubeconfig": str(kubeconfig)}
     cluster = {"endpoint": KUBE, "join": join}
+    unbound = {"endpoint": KUBE, "join": {**join, "bind": "cluster"}}
     content = {
         "server": {
             "data_dir": str(directory / "data"),
@@ -239,7 +240,7 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
         ],
         "clusters": [
             {"name": "blue", "image": "micro", **cluster},
-            {"name": "wide", "image": "micro-wide", **cluster},
+            {"name": "wide", "image": "micro-wide", **unbound},
             {"name": "catchall", "image": "micro", **cluster},
             {"name": "lonely", "endpoint": KUBE, "image": "micro", "join": {"method": "none"}},
         ],
