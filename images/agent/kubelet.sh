@@ -84,7 +84,7 @@ nb_registered() {
 	while :; do
 		if [ ! -s "$certificate" ]; then
 			NB_REASON="it has no certificate: $(nb_kubelet_reason)"
-		elif [ "$(busybox wget -q -T 5 -O - "$NB_HEALTHZ" 2>/dev/null)" != ok ]; then
+		elif [ "$(timeout 5 busybox wget -q -O - "$NB_HEALTHZ" 2>/dev/null)" != ok ]; then
 			NB_REASON="it is not healthy: $(nb_kubelet_reason)"
 		elif nb_node_object "$certificate" "$key"; then
 			return 0

@@ -42,11 +42,17 @@ ROLES = (
     "second",
     "secure",
     "pxelinux",
+    "certificate",
+    "bootstrap",
+    "byhand",
 )
 """The declared machines of the micro site, each named for what it is there to show."""
 
 WIDE = ("cut", "crash", "worker")
 """Those that get the widened image, so that something can happen half way through the squashfs."""
+
+APART = ("standalone", "certificate", "bootstrap", "byhand")
+"""Those whose cluster is joined in another way than kubeadm's."""
 
 
 def mac_of(role: str, card: int = 0) -> str:
@@ -218,7 +224,7 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) -> list[Path]:
-    """The file of the micro site: every role declared, a catch-all, clusters for both images and for none."""
+    """The file of the micro site: every role declared, a catch-all, clusters for images and join methods."""
     join = {"method": "kubeadm", "kubeconfig": str(kubeconfig)}
     cluster = {"endpoint": KUBE, "join": join}
     unbound = {"endpoint": KUBE, "join": {**join, "bind": "cluster"}}
@@ -242,12 +248,16 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
             {"name": "blue", "image": "micro", **cluster},
             {"name": "wide", "image": "micro-wide", **unbound},
             {"name": "catchall", "image": "micro", **cluster},
-            {"name": "lonely", "endpoint": KUBE, "image": "micro", "join": {"method": "none"}},
+            *(
+                {"name": n, "endpoint": KUBE, "image": "micro", "join": j}
+                for n, j in _joins(directory, kubeconfig)
+            ),
         ],
         "pools": [
-            _pool("blue", [r for r in ROLES if r not in (*WIDE, "standalone")]),
+            _pool("blue", [r for r in ROLES if r not in (*WIDE, *APART)]),
             _pool("wide", WIDE),
             _pool("lonely", ["standalone"]),
+            *(_pool(name, [name]) for name in ("certificate", "bootstrap", "byhand")),
             {
                 "name": "unknown",
                 "cluster": "catchall",
@@ -271,6 +281,19 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
         },
     }
     return [write_yaml(directory / "netboot.yaml", content)]
+
+
+def _joins(directory: Path, kubeconfig: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The clusters that are joined without kubeadm; the one built by hand has no API that we may ask."""
+    authority = directory / "kube"
+    key = lend(authority / "ca.key", directory / "byhand.key")
+    lent = lend(authority / "ca.crt", directory / "byhand.crt")
+    return [
+        ("lonely", {"method": "none"}),
+        ("certificate", {"method": "certificate", "kubeconfig": str(kubeconfig)}),
+        ("bootstrap", {"method": "tls-bootstrap", "kubeconfig": str(kubeconfig)}),
+        ("byhand", {"method": "static", "ca_certificate": str(lent), "ca_key_file": str(key)}),
+    ]
 
 
 def _pool(cluster: str, roles: Sequence[str]) -> dict[str, Any]:
