@@ -35,6 +35,8 @@ CALLER = web.RequestKey("caller", ApiToken)
 """Under what a request carries the token that it came with."""
 WRONG_TOKENS = Rate(20, 60.0)
 """Wrong tokens of one address that are looked at."""
+STRANGERS = Rate(300, 15.0)
+"""Requests of one address without a token that we know, for the page's own files too, that are answered."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -110,92 +112,138 @@ def own_names(listen: str, names: Iterable[str]) -> frozenset[str]:
     return frozenset(own)
 
 
-def guards(
-    journal: Journal,
-    own: frozenset[str],
-    tokens: Callable[[], Iterable[ApiToken]],
-    auditor: Auditor,
-    clock: Callable[[], float],
-    open_paths: frozenset[str],
-) -> tuple[Middleware, ...]:
-    """The middlewares, outermost first. `tokens` are those that are let in."""
-    tries = Tries(WRONG_TOKENS)
-    changes: set[asyncio.Task[web.StreamResponse]] = set()
+class Guard:
+    """What each request goes through before it meets its handler."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        own: frozenset[str],
+        tokens: Callable[[], Iterable[ApiToken]],
+        auditor: Auditor,
+        clock: Callable[[], float],
+        open_paths: frozenset[str],
+    ) -> None:
+        """`own`: Host names of ours; `tokens` are those that are let in; `open_paths` take none."""
+        self._journal = journal
+        self._own = own
+        self._tokens = tokens
+        self._auditor = auditor
+        self._clock = clock
+        self._open_paths = open_paths
+        self._wrong = Tries(WRONG_TOKENS)
+        self._strangers = Tries(STRANGERS)
+        self._changes: set[asyncio.Task[web.StreamResponse]] = set()
+
+    @property
+    def middlewares(self) -> tuple[Middleware, ...]:
+        """The outermost first; errors of handlers are answers before the audit sees them."""
+        return errors, self.host, self.token, self.role, self.audit, errors
 
     @web.middleware
-    async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except web.HTTPException as error:
-            return _http_error(error)
-        except Refused as error:
-            return problem(error.status, error.reason, _remedy(request, error.status))
-        except StoreError as error:
-            return problem(503, str(error), "Look at the disk that holds data_dir", {"Retry-After": "5"})
-        except NetbootError as error:
-            return problem(500, str(error), "See the appliance's log")
-        except Exception:
-            log.exception("the API met an error of its own at %s", request.path)
-            return problem(500, "an error of the appliance's own", "See the appliance's log")
-
-    @web.middleware
-    async def host(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A name that is not ours is not answered: a browser may have been lured to it."""
         name = host_name(request.headers.get("Host", ""))
-        if name not in own and name != local_address(request):
-            journal.refused("api_foreign_host", f"Host {name!r} is not ours", source=request.remote or "?")
-            await auditor.refused(request, None, 421)
-            reason = "this Host name is not ours"
-            return problem(421, reason, "Use the listen address, or declare the name in server.api.names")
-        return await handler(request)
+        if name in self._own or name == local_address(request):
+            return await handler(request)
+        if flood := self._flood(request):
+            return flood
+        self._journal.refused("api_foreign_host", f"Host {name!r} is not ours", source=request.remote or "?")
+        await self._auditor.refused(request, None, 421)
+        remedy = "Use the listen address, or declare the name in server.api.names"
+        return problem(421, "this Host name is not ours", remedy)
 
     @web.middleware
-    async def token(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in open_paths:
-            return await handler(request)
-        source, now = request.remote or "?", clock()
+    async def token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Only who shows a token that we know comes in; an address guesses few of them."""
         said = bearer(request.headers.get("Authorization", ""))
-        caller = known(said, tokens())
-        wait = tries.wait(source, now)
+        caller = known(said, self._tokens())
+        if caller is None and (flood := self._flood(request)):
+            return flood
+        if request.path in self._open_paths:
+            return await handler(request)
+        source, now = request.remote or "?", self._clock()
+        wait = self._wrong.wait(source, now)
         if wait and not (caller and caller.name == ADMIN_TOKEN):  # that one is too long to be guessed
-            journal.refused("api_too_many_tries", "wrong tokens, one after the other", source=source)
-            await auditor.refused(request, None, 429)
-            remedy = "Wait as long as Retry-After says; the token in data_dir/admin.token is always looked at"
-            again = {"Retry-After": str(math.ceil(wait))}
-            return problem(429, "too many wrong tokens came from this address", remedy, again)
+            return await self._guesses(request, wait)
         if caller is None:
             if said:
-                tries.failed(source, now)
-            journal.refused("api_unauthorized", "no token, or an unknown one", source=source)
-            await auditor.refused(request, None, 401)
-            remedy = "Send `Authorization: Bearer TOKEN`; the administrator's token is data_dir/admin.token"
-            return problem(401, "no token, or an unknown one", remedy, {"WWW-Authenticate": "Bearer"})
+                self._wrong.failed(source, now)
+            return await self._unknown(request)
         request[CALLER] = caller
         return await handler(request)
 
     @web.middleware
-    async def role(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def role(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Only whose role is enough goes on."""
         resource = request.match_info.route.resource
-        if resource is None or request.path in open_paths:
+        if resource is None or request.path in self._open_paths:
             return await handler(request)  # there is no such thing, or it is for everybody
         caller = request[CALLER]
         need = needed(request.method, resource.canonical)
         if caller.role.may(need):
             return await handler(request)
-        journal.refused("api_forbidden", f"{caller.name} lacks the role {need.word}", source=caller.name)
-        await auditor.refused(request, caller, 403)
+        text = f"{caller.name} lacks the role {need.word}"
+        self._journal.refused("api_forbidden", text, source=caller.name)
+        await self._auditor.refused(request, caller, 403)
         reason = f"this takes the role {need.word}, and {caller.name} is {caller.role.word}"
         return problem(403, reason, f"Use a token whose role is {need.word} (server.api.tokens_file)")
 
     @web.middleware
-    async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def audit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A change is in the audit before it is made, and how it ended before the answer leaves."""
         if request.method in READS or request.match_info.route.resource is None:
             return await handler(request)
-        change = asyncio.get_running_loop().create_task(_audited(auditor, request, handler))
-        changes.add(change)  # the set keeps what the loop would not
-        change.add_done_callback(changes.discard)
+        change = asyncio.get_running_loop().create_task(_audited(self._auditor, request, handler))
+        self._changes.add(change)  # the set keeps what the loop would not
+        change.add_done_callback(self._changes.discard)
         return await asyncio.shield(change)  # whoever asked may go away: what was begun is done, and told
 
-    return errors, host, token, role, audit, errors
+    def _flood(self, request: web.Request) -> web.Response | None:
+        """The refusal of a request without a token that we know, where too many of its address came."""
+        source, now = request.remote or "?", self._clock()
+        if self._strangers.failed(source, now):
+            return None
+        self._journal.refused("api_too_many_requests", "many requests without a token", source=source)
+        again = {"Retry-After": str(math.ceil(self._strangers.wait(source, now)))}
+        answer = problem(
+            429, "too many requests without a token came from this address", "Wait a little", again
+        )
+        answer.force_close()  # the next one costs a connection
+        return answer
+
+    async def _guesses(self, request: web.Request, wait: float) -> web.Response:
+        text = "wrong tokens, one after the other"
+        self._journal.refused("api_too_many_tries", text, source=request.remote or "?")
+        await self._auditor.refused(request, None, 429)
+        remedy = "Wait as long as Retry-After says; the token in data_dir/admin.token is always looked at"
+        again = {"Retry-After": str(math.ceil(wait))}
+        return problem(429, "too many wrong tokens came from this address", remedy, again)
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        reason = "no token, or an unknown one"
+        self._journal.refused("api_unauthorized", reason, source=request.remote or "?")
+        await self._auditor.refused(request, None, 401)
+        remedy = "Send `Authorization: Bearer TOKEN`; the administrator's token is data_dir/admin.token"
+        return problem(401, reason, remedy, {"WWW-Authenticate": "Bearer"})
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Each error as JSON with reason and remedy."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _http_error(error)
+    except Refused as error:
+        return problem(error.status, error.reason, _remedy(request, error.status))
+    except StoreError as error:
+        return problem(503, str(error), "Look at the disk that holds data_dir", {"Retry-After": "5"})
+    except NetbootError as error:
+        return problem(500, str(error), "See the appliance's log")
+    except Exception:
+        log.exception("the API met an error of its own at %s", request.path)
+        return problem(500, "an error of the appliance's own", "See the appliance's log")
 
 
 async def _audited(auditor: Auditor, request: web.Request, handler: Handler) -> web.StreamResponse:

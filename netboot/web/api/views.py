@@ -54,8 +54,8 @@ def application(sources: Sources) -> web.Application:
     own = guard.own_names(sources.listen, sources.names)
     auditor = Auditor(sources.audit, sources.journal, sources.clock)
     open_paths = OPEN_PATHS | _PAGE.keys()
-    middlewares = guard.guards(sources.journal, own, sources.tokens, auditor, sources.clock, open_paths)
-    app = web.Application(middlewares=middlewares, client_max_size=4096)
+    watch = guard.Guard(sources.journal, own, sources.tokens, auditor, sources.clock, open_paths)
+    app = web.Application(middlewares=watch.middlewares, client_max_size=4096)
     app.on_response_prepare.append(guard.finish)
     views = Views(sources)
     for route in views.routes():
@@ -280,7 +280,8 @@ class Views:
             (boot for mac in macs if (boot := self._from.boots.current(mac))), None
         )
         placed, admission = self._assignments.shown(holder), self._admission(assignment, macs)
-        return shapes.node(assignment, macs, lease, newest, placed=placed, admission=admission)
+        drift = self._from.node_drift(assignment.cluster.name, assignment.name)
+        return shapes.node(assignment, macs, lease, newest, placed=placed, admission=admission, drift=drift)
 
     def _admission(self, assignment: Assignment, macs: tuple[Mac, ...]) -> str:
         if not needs_approval(assignment):
@@ -288,12 +289,17 @@ class Views:
         return "admitted" if any(map(self._from.assigner.admitted, macs)) else "waiting"
 
     def _clusters(self) -> list[shapes.Json]:
-        inventory, problem = self._from.inventory(), self._from.cluster_problem
+        inventory, problem, state = (
+            self._from.inventory(),
+            self._from.cluster_problem,
+            self._from.cluster_state,
+        )
         pools = {
             c: sorted(p.name for p in inventory.pools.values() if p.cluster == c) for c in inventory.clusters
         }
         return [
-            shapes.cluster(c, pools[name], problem(name)) for name, c in sorted(inventory.clusters.items())
+            shapes.cluster(c, pools[name], problem(name), state(name))
+            for name, c in sorted(inventory.clusters.items())
         ]
 
     def _images(self) -> list[shapes.Json]:

@@ -11,7 +11,7 @@ import pytest
 from netboot.errors import StartError
 from netboot.model.access import ApiToken, Role
 from netboot.web.api import ensure_admin_token
-from netboot.web.api.guard import WRONG_TOKENS, host_name, known, own_names, token_sha256
+from netboot.web.api.guard import STRANGERS, WRONG_TOKENS, host_name, known, own_names, token_sha256
 from tests.web.api.world import TOKEN, VIEWER, World, client_of
 
 CLOSED = (
@@ -247,3 +247,19 @@ async def test_bytes_that_are_no_text_are_no_token(world: World) -> None:
     async with client_of(world, token=None) as client:
         answer = await client.get("/api/v1/self", headers={"Authorization": "Bearer \udcff\udcfe"})
         assert answer.status == 401
+
+
+async def test_a_flood_without_a_token_is_not_answered_for_long(world: World) -> None:
+    """Neither by the page's own files nor to a foreign Host; who has a token is served meanwhile."""
+    async with client_of(world, token=None) as client:
+        paths = ["/healthz", "/page.js", "/api/v1/boots"]
+        for number in range(int(STRANGERS.count) - 1):
+            assert (await client.get(paths[number % 3])).status in (200, 401)
+        assert (await client.get("/", headers={"Host": "evil.example"})).status == 421
+        for headers in ({}, {"Host": "evil.example"}):
+            answer = await client.get("/", headers=headers)
+            assert answer.status == 429 and answer.headers["Connection"] == "close"
+        answer = await client.get("/api/v1/self", headers={"Authorization": f"Bearer {VIEWER}"})
+        assert answer.status == 200
+        world.now += 1
+        assert (await client.get("/")).status == 200
