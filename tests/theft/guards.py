@@ -1,17 +1,23 @@
-"""How each guard is switched off, inside the daemon: SWITCHES patches a module right after its import.
+"""How each guard is switched off, in a scratch copy of the daemon that `copied` makes.
 
-Which guard is off stands in the file that NETBOOT_THEFT names, so that one daemon serves all rows. Only the
-standard library may be imported here: this runs in every process of the daemon, helpers too.
+SWITCHES patches a module once it has run. Which guard is off stands in a file that is read each time, so that
+one daemon serves all rows. Nothing but the standard library may be imported here: this file is laid into the
+copy as netboot/theft.py, and runs in all its processes, helpers too.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-FILE = os.environ.get("NETBOOT_THEFT", "")
+FILE = ""
+"""Where the name of the guard stands that is off; in the copy."""
+VICTIM = ""
+"""Whose address counts for everybody's while `script` or `tftp` is off; in the copy."""
 
 
 def off(guard: str) -> bool:
@@ -71,12 +77,12 @@ def _claims(module: Any) -> None:
 
 
 def _askers(module: Any) -> None:
-    """Who asks is whom the address is leased to; off: whoever was named in NETBOOT_THEFT_AS is asked for."""
+    """Who asks is whom the address is leased to; off: it is the victim that asks."""
     original = module.Askers.at
 
     async def at(self: Any, client: Any) -> Any:
         if off("script") or off("tftp"):
-            client = type(client)(os.environ["NETBOOT_THEFT_AS"])
+            client = type(client)(VICTIM)
         return await original(self, client)
 
     module.Askers.at = at
@@ -169,3 +175,19 @@ SWITCHES: dict[str, Callable[[Any], None]] = {
     "netboot.web.boot.claims": _claims,
     "netboot.web.boot.sessions": _sessions,
 }
+
+
+def copied(package: Path, to: Path, switch: Path, victim: str) -> Path:
+    """A copy of the package in `to`, whose guards are switched off through the file `switch`."""
+    copy = to / package.name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    text = Path(__file__).read_text()
+    for name, value in (("FILE", str(switch)), ("VICTIM", victim)):
+        text = text.replace(f'{name} = ""', f"{name} = {value!r}", 1)
+    (copy / "theft.py").write_text(text)
+    for module in SWITCHES:
+        file = to / module.replace(".", "/")
+        with (file / "__init__.py" if file.is_dir() else file.with_suffix(".py")).open("a") as source:
+            source.write("\nimport sys as _sys\nfrom netboot import theft as _theft\n")
+            source.write("_theft.SWITCHES[__name__](_sys.modules[__name__])\n")
+    return copy
