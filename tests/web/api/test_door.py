@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,3 +126,26 @@ async def test_handshakes_of_one_address_are_few(world: World, monkeypatch: pyte
             await ask(port, signer, HEALTH)
         world.now += 1
         assert b"200 OK" in await ask(port, signer, HEALTH)
+
+
+async def test_a_want_of_descriptors_passes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener rests a moment instead of spinning, and goes on by itself."""
+    monkeypatch.setattr(door, "_PAUSE", 0.05)
+    tries: list[float] = []
+
+    class Poor(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            tries.append(asyncio.get_running_loop().time())
+            if len(tries) <= 2:
+                raise OSError(errno.EMFILE, "too many open files")
+            return super().accept()
+
+    made = Door(application(world.sources()), None, world.journal, lambda: world.now)
+    listener = Poor(fileno=socket.create_server(("127.0.0.1", 0)).detach())
+    port = int(listener.getsockname()[1])
+    await made.open(listener)
+    try:
+        assert b"200 OK" in await ask(port, None, HEALTH)
+    finally:
+        await made.close()
+    assert tries[1] - tries[0] >= 0.04
