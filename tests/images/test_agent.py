@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from tests.images.appliance import SESSION, Answer, FakeAppliance, tar_of
 from tests.images.shell import Done, Machine
+from tests.support.certificates import authority
 
 Members = Mapping[str, "bytes | tuple[bytes, int]"]
 LEAST: Members = {"netboot/hostname": b"n1\n", "netboot/join/method": b"none\n"}
@@ -356,3 +358,165 @@ def test_an_unknown_join_method_is_named(node: Machine) -> None:
     """A newer appliance than the image."""
     done, _ = join(node, {"netboot/join/method": b"carrier-pigeon\n"})
     assert "carrier-pigeon" in done.output and "JOINED" not in done.output
+
+
+TOKEN = "abcdef.0123456789abcdef"
+BOOTSTRAP = json.dumps({"users": [{"user": {"token": TOKEN}}]})
+
+
+def kubelet_members(method: str, **files: tuple[bytes, int]) -> Members:
+    """What the appliance sends for a join without kubeadm."""
+    return {
+        "netboot/join/method": f"{method}\n".encode(),
+        "netboot/join/server": b"https://127.0.0.1:6443\n",
+        "netboot/join/root/etc/kubernetes/kubelet.conf": (b"{}", 0o600),
+        "netboot/join/root/var/lib/kubelet/config.yaml": b'{\n  "kind": "KubeletConfiguration"\n}\n',
+        "netboot/join/units/kubelet.service": b"[Service]\nExecStart=/usr/bin/kubelet\n",
+        "netboot/join/units/kube-proxy.service": b"[Service]\nExecStart=/usr/bin/kube-proxy\n",
+        **{f"netboot/join/root/{name.replace('__', '/')}": member for name, member in files.items()},
+    }
+
+
+def node_programs(node: Machine, *, answer: str = "HTTP/1.1 200 OK", restart: str = ":") -> None:
+    """kubelet, systemctl (which starts it) and an API server that answers so to our certificate."""
+    program(node, "kubelet", "exit 0")
+    program(
+        node,
+        "systemctl",
+        f'echo "$@" >>{node.folder}/systemctl\n[ "$*" != "restart kubelet" ] || {{ {restart}; }}',
+    )
+    node.environment["NB_KUBELET_PAUSE"] = "0.1"
+    node.environment["NB_KUBELET_LIMIT"] = "1"
+    node.environment["STUBS"] = (
+        f'nb_node_object() {{ NB_API_ANSWER="says {answer}"; [ "{answer}" = "HTTP/1.1 200 OK" ]; }}'
+    )
+
+
+def join_kubelet(node: Machine, members: Members) -> tuple[Done, FakeAppliance]:
+    """Configuration and join with a kubelet that is healthy."""
+    health = FakeAppliance()
+    health.before = lambda asked: Answer(200, b"ok")
+    with health, appliance_for(node, members) as appliance:
+        node.environment["NB_HEALTHZ"] = f"{health.url}/healthz"
+        stubs = node.environment.pop("STUBS")
+        return node.sh(f"{stubs}\nnb_configure && nb_join && echo JOINED", timeout=120), appliance
+
+
+def test_static_lays_out_what_came_and_starts_the_kubelet(node: Machine) -> None:
+    """Files with their modes, units where the image has none; secrets go from /run/netboot."""
+    (node.root / "lib/systemd/system").mkdir(parents=True)
+    (node.root / "lib/systemd/system/kubelet.service").write_text("the image's own\n")
+    resolver = node.root / "run/systemd/resolve/resolv.conf"
+    resolver.parent.mkdir(parents=True)
+    resolver.write_text("nameserver 10.0.0.1\n")
+    node.put("kubelet.key", "made in vain")
+    node_programs(node)
+    pki = "etc__kubernetes__pki__kubelet-client"
+    members = kubelet_members(
+        "static", **{f"{pki}.crt": (b"CERTIFICATE", 0o644), f"{pki}.key": (b"KEY", 0o600)}
+    )
+    done, appliance = join_kubelet(node, members)
+    assert "JOINED" in done.output, done.output
+    key = node.root / "etc/kubernetes/pki/kubelet-client.key"
+    assert key.read_bytes() == b"KEY" and stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE((node.root / "etc/kubernetes/kubelet.conf").stat().st_mode) == 0o600
+    assert not (node.root / "etc/systemd/system/kubelet.service").exists(), "the image has one"
+    assert (node.root / "etc/systemd/system/kube-proxy.service").exists()
+    config = json.loads((node.root / "var/lib/kubelet/config.yaml").read_text())
+    assert config == {"resolvConf": "/run/systemd/resolve/resolv.conf", "kind": "KubeletConfiguration"}
+    assert (node.folder / "systemctl").read_text().splitlines() == ["daemon-reload", "restart kubelet"]
+    assert "no kube-proxy" in done.output
+    assert not any((node.run / name).exists() for name in ("config", "key.pem", "kubelet.key"))
+    assert appliance.reports("join")[-1]["detail"] == "done"
+
+
+def test_certificate_joins_with_the_key_that_the_initrd_made(node: Machine) -> None:
+    """It stays in /run/netboot; an image whose initrd made none is named."""
+    members = kubelet_members("certificate", **{"etc__kubernetes__pki__kubelet-client.crt": (b"C", 0o644)})
+    node_programs(node)
+    done, appliance = join_kubelet(node, members)
+    assert "JOINED" not in done.output and "initrd made no key" in str(
+        appliance.reports("join")[-1]["detail"]
+    )
+    node.put("kubelet.key", "KEY")
+    node_programs(node)
+    done, _ = join_kubelet(node, members)
+    assert "JOINED" in done.output, done.output
+    assert node.get("kubelet.key") == "KEY"
+
+
+def test_tls_bootstrap_removes_the_token_once_the_kubelet_has_its_certificate(node: Machine) -> None:
+    """The bootstrap kubeconfig has served."""
+    pem = node.root / "var/lib/kubelet/pki/kubelet-client-current.pem"
+    bootstrap = node.root / "etc/kubernetes/bootstrap-kubelet.conf"
+    node_programs(node, restart=f"grep -q {TOKEN} {bootstrap} && mkdir -p {pem.parent} && echo PEM >{pem}")
+    member = (BOOTSTRAP.encode(), 0o600)
+    members = kubelet_members("tls-bootstrap", **{"etc__kubernetes__bootstrap-kubelet.conf": member})
+    done, appliance = join_kubelet(node, members)
+    assert "JOINED" in done.output, done.output
+    assert not bootstrap.exists() and pem.exists()
+    everything = done.output.encode() + b"".join(asked.body for asked in appliance.asked)
+    assert TOKEN.encode() not in everything
+
+
+def test_a_kubelet_that_gets_no_certificate_asks_for_a_new_credential(node: Machine) -> None:
+    """Five configurations at most; then the join has failed with the kubelet's words, without the token."""
+    log = node.root / "var/log/kubelet.log"
+    log.parent.mkdir(parents=True)
+    node_programs(node, restart=f"echo 'E1121 failed to run Kubelet: {TOKEN} is unauthorized' >>{log}")
+    done, appliance = join_kubelet(node, kubelet_members("tls-bootstrap"))
+    assert len(appliance.to("/boot/config")) == 5
+    report = appliance.reports("join")[-1]
+    assert (
+        report["failed"] and "has no certificate" in report["detail"] and "unauthorized" in report["detail"]
+    )
+    everything = done.output.encode() + b"".join(asked.body for asked in appliance.asked)
+    assert b"0123456789abcdef" not in everything
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "failed to parse kubelet flag: unknown flag: --x",
+        "certificate signing request is not approved: Denied",
+    ],
+)
+def test_a_kubelet_that_no_credential_heals_fails_at_once(node: Machine, line: str) -> None:
+    """A wrong flag and a denied request are for people."""
+    log = node.root / "var/log/kubelet.log"
+    log.parent.mkdir(parents=True)
+    node_programs(node, restart=f"echo '{line}' >>{log}")
+    _, appliance = join_kubelet(node, kubelet_members("tls-bootstrap"))
+    assert len(appliance.to("/boot/config")) == 1
+    assert line in appliance.reports("join")[-1]["detail"]
+
+
+def test_an_api_server_that_does_not_know_us_is_told(node: Machine) -> None:
+    """The kubelet is healthy, yet its Node object never comes."""
+    node_programs(node, answer="HTTP/1.1 401 Unauthorized")
+    node.environment["NB_JOIN_LIMIT"] = "0"
+    members = kubelet_members("static", **{"etc__kubernetes__pki__kubelet-client.crt": (b"C", 0o644)})
+    _, appliance = join_kubelet(node, members)
+    assert "401 Unauthorized" in appliance.reports("join")[-1]["detail"]
+
+
+def test_the_node_object_is_asked_for_with_our_certificate_at_a_proven_server(
+    node: Machine, tmp_path: Path
+) -> None:
+    """openssl in the image: the right authority answers with our Node object, a wrong one does not count."""
+    certificates = authority()
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(b"".join(certificates.sign("127.0.0.1")))
+    pki = node.root / "etc/kubernetes/pki"
+    pki.mkdir(parents=True)
+    (node.run / "config/netboot/join").mkdir(parents=True)
+    node.put("node", "n1")
+    with FakeAppliance(certificate=pem) as api:
+        api.before = lambda asked: Answer(200, b"{}")
+        (node.run / "config/netboot/join/server").write_text(f"{api.url}\n")
+        for trusted, wanted in ((certificates, True), (authority(), False)):
+            (pki / "ca.crt").write_bytes(trusted.pem)
+            done = node.sh(f'nb_node_object {pem} {pem} && echo THERE; echo "$NB_API_ANSWER"')
+            assert ("THERE" in done.output) == wanted, done.output
+        assert [asked.path for asked in api.asked] == ["/api/v1/nodes/n1"]
+    assert "does not answer us" in done.output
