@@ -195,6 +195,8 @@ class App:
                 listen=config.api.host,
                 names=config.api.names,
                 cluster_problem=self._clusters.problem,
+                cluster_state=self._clusters.nodes.state,
+                node_drift=self._clusters.nodes.reconciler.differences,
                 examine=self._clusters.doctor.examine,
                 bindings=self._store,
             )

@@ -20,6 +20,7 @@ from netboot.fleet.health import Health
 from netboot.fleet.reconciling import Reconciler
 from netboot.fleet.room import Room
 from netboot.fleet.watching import NodeWatch
+from netboot.model.health import ClusterState
 from netboot.model.inventory import Inventory
 
 Task = Coroutine[None, None, None]
@@ -66,6 +67,18 @@ class NodeCare:
         self.gate.update(clusters)
         self.watch.update(clusters)
         self.reconciler.update(clusters)
+
+    def state(self, cluster: str) -> ClusterState:
+        """How a cluster is, for operators."""
+        found = self.health.condition(cluster)
+        return ClusterState(
+            state=found.state,
+            since=found.since or None,
+            next_try=found.next_try if found.state == "down" else None,
+            nodes=self.watch.count(cluster),
+            unwatched=self.watch.trouble(cluster) or None,
+            waiting=self.gate.waiting(cluster),
+        )
 
     def tasks(self) -> tuple[Task, ...]:
         """Whatever has to run beside the servers."""

@@ -22,6 +22,9 @@ COLUMNS: tuple[Column, ...] = (
     ("image", lambda c: c["image"]),
     ("join", lambda c: c["join"]["method"]),
     ("pools", lambda c: c["pools"]),
+    ("state", lambda c: c["state"]),
+    ("nodes", lambda c: _counted(c)),
+    ("waiting", lambda c: c["waiting"]),
     ("problem", lambda c: c["problem"]),
 )
 
@@ -37,6 +40,12 @@ def register(verbs: Subparsers) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     return print_items(connect(args).items("clusters"), COLUMNS, args.output)
+
+
+def _counted(found: Json) -> str:
+    """Node objects, of how many."""
+    count = "?" if found["nodes"] is None else found["nodes"]
+    return f"{count} of {found['max_nodes']}" if found["max_nodes"] else str(count)
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -7,14 +7,15 @@ a test holds answers against them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from netboot.errors import ImageError
 from netboot.events import Event
 from netboot.model.access import ROLE_WORDS, ApiToken, AuditEntry
 from netboot.model.boot import STEPS, Boot
+from netboot.model.health import ClusterState
 from netboot.model.image import Generation
-from netboot.model.inventory import Assignment, Cluster, Network, Pool
+from netboot.model.inventory import INFINITE, Assignment, Cluster, Network, Pool
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
 from netboot.web.api import assignment_shapes, cluster_shapes
@@ -139,6 +140,7 @@ NODE = shape(
     reason=TEXT,
     assignment=optional({"$ref": "#/components/schemas/Assignment"}),
     admission={"type": "string", "enum": ["automatic", "waiting", "admitted"]},
+    drift=optional(TEXTS),
     boot=optional({"$ref": "#/components/schemas/Boot"}),
 )
 
@@ -151,10 +153,12 @@ def node(
     *,
     placed: Json | None,
     admission: str,
+    drift: Sequence[str] | None,
 ) -> Json:
     """One machine: what it belongs to and why, the address it holds or will be given, its newest boot.
 
-    `placed` is its run-time assignment; `admission` tells whether an operator has to let it in.
+    `placed` is its run-time assignment; `admission` tells whether an operator has to let it in; `drift` is in
+    what its Node object differs from what is declared, null where that is not known.
     """
     held = lease.address if lease else None
     address = assignment.address or held
@@ -170,6 +174,7 @@ def node(
         "reason": assignment.reason,
         "assignment": placed,
         "admission": admission,
+        "drift": None if drift is None else list(drift),
         "boot": boot(newest) if newest else None,
     }
 
@@ -230,11 +235,18 @@ CLUSTER = shape(
     join=shape(method=TEXT, bind=TEXT, discovery=TEXT, role=TEXT),
     pools=TEXTS,
     problem=optional(TEXT),
+    state={"type": "string", "enum": ["unknown", "up", "down"]},
+    since=optional(NUMBER),
+    next_try=optional(NUMBER),
+    nodes=optional(INTEGER),
+    max_nodes=optional(INTEGER),
+    unwatched=optional(TEXT),
+    waiting=INTEGER,
 )
 
 
-def cluster(value: Cluster, pools: list[str], problem: str | None) -> Json:
-    """One cluster; `problem` says why its nodes get no credential now."""
+def cluster(value: Cluster, pools: list[str], problem: str | None, state: ClusterState) -> Json:
+    """One cluster; `problem` says why its nodes get no credential now, `unwatched` why nobody counts them."""
     how = value.join
     return {
         "name": value.name,
@@ -244,6 +256,13 @@ def cluster(value: Cluster, pools: list[str], problem: str | None) -> Json:
         "join": {"method": how.method, "bind": how.bind, "discovery": how.discovery, "role": how.role},
         "pools": pools,
         "problem": problem,
+        "state": state.state,
+        "since": state.since,
+        "next_try": state.next_try,
+        "nodes": state.nodes,
+        "max_nodes": None if how.max_nodes == INFINITE else int(how.max_nodes),
+        "unwatched": state.unwatched,
+        "waiting": state.waiting,
     }
 
 

@@ -10,6 +10,7 @@ from netboot.catalog import Catalog
 from netboot.events import Boots, Journal
 from netboot.model.access import ApiToken
 from netboot.model.finding import Finding
+from netboot.model.health import ClusterState
 from netboot.model.inventory import Cluster, Inventory, Network
 from netboot.model.lease import Lease, Rest, Usage
 from netboot.model.machine import Mac
@@ -111,5 +112,8 @@ class Sources:
     ready: Callable[[], bool] = field(default=lambda: True)
     cluster_problem: Callable[[str], str | None] = _nothing
     """Why the nodes of a cluster get no credential now."""
+    cluster_state: Callable[[str], ClusterState] = lambda name: ClusterState()
+    node_drift: Callable[[str, str], Sequence[str] | None] = lambda cluster, name: None
+    """In what a Node object differs from what is declared; None where that is not known."""
     examine: Callable[[Cluster], Awaitable[Sequence[Finding]]] = _unexamined
     """What is missing in a cluster, or too much."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
+from netboot.model.health import ClusterState
+from netboot.model.inventory import JoinSettings
 from netboot.web.api import views
 from tests.web.api.world import (
     HASH,
@@ -292,3 +295,24 @@ async def test_all_that_the_page_asks_for_is_served_by_the_appliance_itself(worl
             links = re.findall(r'(?:src|href)="([^"#]+)"|from "([^"]+)"', text)
             asked += [urljoin(path, one or other) for one, other in links]
     assert seen >= {"/", "/page.css", "/page.js", "/page/machines.js", "/page/dom.js", "/favicon.svg"}
+
+
+async def test_a_cluster_tells_how_it_is_and_a_node_what_drifted(world: World) -> None:
+    """Since when it is down, when it is asked again, who waits, how full it is; null where nobody knows."""
+    state = ClusterState("down", 900.0, 1010.0, None, "connection refused", 3)
+    full = ClusterState("up", 900.0, nodes=49)
+    clusters = {**world.inventory.clusters}
+    clusters["catchall"] = replace(clusters["catchall"], join=JoinSettings("kubeadm", max_nodes=50))
+    world.inventory = replace(world.inventory, clusters=clusters)
+    changes = {
+        "cluster_state": lambda name: state if name == "blue" else full,
+        "node_drift": lambda cluster, name: ("label rack is missing",) if name == "n1" else None,
+    }
+    async with client_of(world, **changes) as client:
+        blue = await (await client.get("/api/v1/clusters/blue")).json()
+        other = await (await client.get("/api/v1/clusters/catchall")).json()
+        node = await (await client.get("/api/v1/nodes/n1")).json()
+    shown = ("state", "since", "next_try", "nodes", "unwatched", "waiting", "max_nodes")
+    assert [blue[key] for key in shown] == ["down", 900.0, 1010.0, None, "connection refused", 3, None]
+    assert [other[key] for key in shown] == ["up", 900.0, None, 49, None, 0, 50]
+    assert node["drift"] == ["label rack is missing"]
