@@ -16,6 +16,7 @@ from netboot.cluster import CLIENT_SIGNER
 from netboot.errors import JoinWithheld
 from netboot.fleet.approving import Approving
 from netboot.fleet.joining import Joining
+from netboot.fleet.watching import NodeWatch
 from netboot.fleet.machines import OurMachines
 from netboot.join import JoinMaterial
 from netboot.join.kubeadm import KubeadmJoin
@@ -145,6 +146,26 @@ async def test_a_machine_joins_and_comes_back_after_a_power_cycle(house: House, 
     with suppress(asyncio.CancelledError):
         await runner
     assert not [t for t in tokens if t.partition(".")[2] in canaries.records.text]
+
+
+async def test_steps_come_from_the_watch_and_not_from_polls(house: House) -> None:
+    """With an hour between two looks: the Node object and its being Ready are told as they happen."""
+    clients = house.asking.clients
+    watch = NodeWatch(clients, lambda _, name: name == "m1", uniform=lambda low, high: low / 50)
+    joining = Joining(clients, house.method, house, clock=time.time, watch=watch, interval=3600.0)
+    watch.on_change.append(joining.changed)
+    watch.update(["blue"])
+    running = [asyncio.create_task(work) for work in (watch.run(), joining.run())]
+    await house.until(lambda: watch.live("blue"))
+    material = await house.configuration("boot-1")
+    joining.follow(boot("boot-1"), material)
+    status, output = await house.machine.kubeadm(material.files["join/kubeadm.yaml"][0])
+    assert status == 0, output
+    await house.until(lambda: house.told.get("boot-1") == ["registered", "joined"])
+    await house.until(lambda: not house.kube.tokens())
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def test_an_impostor_of_a_living_machine_gets_nothing(house: House) -> None:

@@ -304,7 +304,7 @@ async def test_a_cluster_tells_how_it_is_and_a_node_what_drifted(world: World) -
     clusters = {**world.inventory.clusters}
     clusters["catchall"] = replace(clusters["catchall"], join=JoinSettings("kubeadm", max_nodes=50))
     world.inventory = replace(world.inventory, clusters=clusters)
-    changes = {
+    changes: dict[str, Any] = {
         "cluster_state": lambda name: state if name == "blue" else full,
         "node_drift": lambda cluster, name: ("label rack is missing",) if name == "n1" else None,
     }
