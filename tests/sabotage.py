@@ -974,10 +974,10 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/fleet/test_reassign.py::test_a_machine_moves_to_another_cluster",
     ),
     Sabotage(
-        "a reassignment survives a kill at each write and call: forget the assignment of a restart",
-        "netboot/fleet/roster.py",
-        "{p.machine: p for p in await store.placements()}",
-        "{p.machine: p for p in await store.placements() if p.home}",
+        "a reassignment survives a kill at each write and call: write its assignment at its end alone",
+        "netboot/store/sqlite/operations.py",
+        "    if place is not None:",
+        "    if place is not None and ended:",
         "tests/fleet/test_interruption.py",
     ),
     Sabotage(

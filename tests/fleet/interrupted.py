@@ -35,7 +35,7 @@ from tests.kube.control import control
 
 ORDER = Order(cluster="red", drain=True)
 PATIENCE = Patience(look=0.005, retry=0.05, held=0.02)
-LIMIT = 25
+LIMIT = 10
 """Seconds that a life may last."""
 
 WRITES = (

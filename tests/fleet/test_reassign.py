@@ -116,6 +116,7 @@ async def test_a_target_that_refuses_us_is_refused_before_anything_changed(move:
     move.red.api.settings.credentials_expired = True
     done = await move.ended(await move.assign())
     assert done.state == "rolled back" and "Nothing was changed" in done.reason
+    assert done.placed is None and not texts(done, "assign")
     assert not move.cordoned() and move.house.assigned().cluster.name == "blue"
 
 
