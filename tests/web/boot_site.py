@@ -61,6 +61,7 @@ class FakeJoin:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.made: list[str] = []
+        self.asked: list[JoinRequest] = []
         self.revoked: list[str] = []
         self.withheld: JoinWithheld | None = None
         self.meanwhile: Callable[[], None] = lambda: None
@@ -71,6 +72,7 @@ class FakeJoin:
         if not await self.store.count_credential(request.boot_id, CREDENTIALS):
             raise JoinWithheld("this boot was given five credentials", None)
         self.made.append(request.boot_id)
+        self.asked.append(request)
         self.meanwhile()
         configuration = f"token: {TOKEN}\n".encode()
         files = {"join/method": (b"kubeadm\n", 0o644), "join/kubeadm.yaml": (configuration, 0o600)}
@@ -219,7 +221,7 @@ async def running(
         boots=boots,
         journal=journal,
         bulk=bulk,
-        joins={"kubeadm": join, "none": NoJoin()},
+        joins={"kubeadm": join, "certificate": join, "static": join, "none": NoJoin()},
         admitted=admitted,
         secret=SECRET,
         neighbour=lambda network, address: world.neighbours.get(address),

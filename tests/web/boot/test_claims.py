@@ -53,6 +53,22 @@ async def test_a_claim_from_another_address_is_refused(tmp_path: Path, node: Ide
         assert (await world.ask(path, method="POST", body=claim_body(node))).status == 200
 
 
+async def test_the_certificate_request_is_kept_with_the_claim_for_the_join(
+    tmp_path: Path, node: Identity
+) -> None:
+    """On disk with the burnt key; the join method gets it as it came, and the machine's names."""
+    async with running(tmp_path, method="certificate") as world:
+        boot = await world.lease()
+        await world.script()
+        body = claim_body(node, csr="what the node made")
+        answer = await world.ask(f"/boot/{world.key(boot)}/claim", method="POST", body=body)
+        standing = await world.store.claim_of(boot.id)
+        assert standing is not None and standing.csr == "what the node made"
+        assert (await world.ask("/boot/config", session=answer.json["session"])).status == 200
+        (asked,) = world.join.asked
+        assert asked.csr == "what the node made" and asked.names == ("m1c29.lab.example.org",)
+
+
 async def test_a_key_is_good_for_one_claim(tmp_path: Path, node: Identity) -> None:
     """The identical request within a minute gets the identical answer; any other is refused."""
     async with running(tmp_path) as world:

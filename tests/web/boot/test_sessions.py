@@ -27,6 +27,18 @@ async def test_a_machine_that_joins_nothing_is_done_with_its_report(tmp_path: Pa
         assert (await world.ask("/boot/config", session=session)).status == 404
 
 
+async def test_without_an_api_to_ask_the_machines_word_ends_its_boot(tmp_path: Path, node: Identity) -> None:
+    """Method static without a kubeconfig: nobody else can tell; a join under way is no end."""
+    async with running(tmp_path, method="static") as world:
+        boot, session = await claimed(world, node)
+        assert (await world.ask("/boot/config", session=session)).status == 200
+        for detail, state in (("static, attempt 1", "booting"), ("none", "booting"), ("done", "joined")):
+            report = {"step": "join", "at": 0.0, "detail": detail, "failed": False}
+            await world.ask("/boot/report", method="POST", body=report, session=session)
+            current = world.boots.get(boot.id)
+            assert current is not None and current.state == state, detail
+
+
 async def test_a_last_word_after_the_join_raises_no_alarm(tmp_path: Path, node: Identity) -> None:
     """A report that crossed with the news of its end is answered 404 and counted, not told as a refusal."""
     async with running(tmp_path, method="none") as world:
@@ -39,11 +51,12 @@ async def test_a_last_word_after_the_join_raises_no_alarm(tmp_path: Path, node: 
 
 
 async def test_a_node_of_a_cluster_cannot_call_itself_joined(tmp_path: Path, node: Identity) -> None:
-    """`none` in a report of a machine that is to join ends nothing."""
+    """`none` or `done` in a report of a machine that is to join ends nothing: its API tells."""
     async with running(tmp_path) as world:
         boot, session = await claimed(world, node)
-        report = {"step": "join", "at": 0.0, "bytes": None, "of": None, "detail": "none", "failed": False}
-        await world.ask("/boot/report", method="POST", body=report, session=session)
+        for detail in ("none", "done"):
+            report = {"step": "join", "at": 0.0, "bytes": None, "of": None, "detail": detail, "failed": False}
+            await world.ask("/boot/report", method="POST", body=report, session=session)
         current = world.boots.get(boot.id)
         assert current is not None and current.state == "booting"
 
