@@ -185,6 +185,9 @@ class TokensApi(Protocol):
     async def delete_token(self, token_id: str) -> bool:
         """Delete that Secret; False where there was none, which is as good."""
 
+    async def creates_any_secret(self) -> bool:
+        """Whether our account could create a Secret that is no bootstrap token; nothing is created."""
+
     async def may(self, access: Access) -> bool:
         """Whether our account may do this (SelfSubjectAccessReview)."""
 

@@ -58,6 +58,20 @@ class TokenCalls(Calls):
             raise
         return True
 
+    async def creates_any_secret(self) -> bool:
+        """POST an Opaque Secret as a dry run: admission has its say, and nothing is kept."""
+        secret: Json = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "metadata": {"name": "netboot-doctor", "namespace": "kube-system"},
+        }
+        try:
+            await self._connection.call("POST", f"{TOKENS}?dryRun=All", secret)
+        except ClusterRefused:
+            return False
+        return True
+
     async def may(self, access: Access) -> bool:
         """Ask a SelfSubjectAccessReview."""
         attributes = {

@@ -43,7 +43,7 @@ GIVE_UP = 900.0
 """Seconds for which a request is looked at again; the API server forgets it after a day."""
 
 AT_ONCE = 16
-"""Requests of one list that are decided at the same time."""
+"""Requests of one cluster that are decided at the same time."""
 
 MOST = 4096
 """Requests that are remembered as looked at, or wait."""
@@ -77,6 +77,7 @@ class _Memory:
     """By name, with the time of the first look."""
     said: str = ""
     """The trouble that was reported last."""
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 class Approving:
@@ -106,7 +107,6 @@ class Approving:
         self._poll = poll
         self._again = again
         self._memory: dict[Wanted, _Memory] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
 
     def problem(self, cluster: str) -> str | None:
         """Why requests of this cluster are not looked at; None where they are, or need not be."""
@@ -201,7 +201,7 @@ class Approving:
             if memory is not None:
                 memory.waiting.pop(request.name, None)
             return
-        async with self._places:
+        async with memory.places:
             memory.done[request.uid] = None  # the watch may tell of it twice meanwhile
             settled = False
             try:

@@ -25,16 +25,17 @@ log = logging.getLogger("netboot.fleet")
 SKEW_LIMIT = 30.0
 """Seconds of clock difference that are reported (R2)."""
 
-PROBE_LIFE = 4.0
+PROBE_LIFE = 3.0
 """Seconds that the token lives which is made to see the cluster's controllers at work."""
 
-SIGNED_WITHIN, CLEANED_WITHIN = 2.0, 6.0
+SIGNED_WITHIN, CLEANED_WITHIN = 2.0, 5.0
 """Seconds in which a new token is signed, and an expired one is gone."""
 
 AGAIN = 60.0
 """Seconds until a cluster is looked at again that could not be asked."""
 
 APPLY = "kubectl apply -f config/kubernetes/appliance.yaml"
+POLICY = "kubectl apply -f config/kubernetes/policy.yaml"
 CONTROLLERS = "run the controller-manager with --controllers=*,bootstrapsigner,tokencleaner"
 NTP = "synchronise both clocks (NTP)"
 
@@ -83,7 +84,7 @@ class Doctor:
         return f"{bad[0].state}: {bad[0].what}{more}; {bad[0].remedy}" if bad else None
 
     async def run(self) -> None:
-        """Look at each cluster at start and where its settings changed, until it could be asked."""
+        """Look at each cluster at start and where its settings changed, until nothing has to be mended."""
         while True:
             await self.look()
             try:
@@ -94,11 +95,16 @@ class Doctor:
             self._changed.clear()
 
     async def look(self) -> None:
-        """One round over the clusters that were not looked at as they are now."""
+        """One round over the clusters that were not found well as they are now."""
         wanted = {cluster.name: cluster for cluster in self._wanted()}
         self._found = {name: found for name, found in self._found.items() if name in wanted}
-        due = [c for name, c in wanted.items() if self._found.get(name, (None, ()))[0] != c]
+        due = [c for name, c in wanted.items() if self._is_due(name, c)]
         await asyncio.gather(*(self._look(cluster) for cluster in due))
+
+    def _is_due(self, name: str, cluster: Cluster) -> bool:
+        """Whether it was never looked at as it is now, or something was to be mended then."""
+        seen, findings = self._found.get(name, (None, ()))
+        return seen != cluster or any(f.bad for f in findings)
 
     async def _look(self, cluster: Cluster) -> None:
         try:
@@ -106,9 +112,10 @@ class Doctor:
         except ClusterError as error:
             log.debug("cluster %s: its rights cannot be asked for: %s", cluster.name, error)
             return  # health tells of it
+        _, known = self._found.get(cluster.name, (None, ()))
         self._found[cluster.name] = (cluster, tuple(findings))
         for finding in findings:
-            if finding.bad:
+            if finding.bad and finding not in known:
                 log.warning(
                     "cluster %s: %s: %s; %s", cluster.name, finding.state, finding.what, finding.remedy
                 )
@@ -119,6 +126,7 @@ class Doctor:
         """Everything that can be looked at, the worst first."""
         async with self._probing.setdefault(cluster.name, asyncio.Lock()):
             findings = await self._examined(cluster)
+        self.reloaded()  # what was mended meanwhile is told no longer
         return sorted(findings, key=lambda f: (not f.bad, f.state == "ok"))
 
     async def _examined(self, cluster: Cluster) -> list[Finding]:
@@ -129,7 +137,7 @@ class Doctor:
             return [Finding("wrong", str(error), "mend the network, the API server or the kubeconfig")]
         findings = [Finding("ok", f"the API answers: {version.text or f'{version.major}.{version.minor}'}")]
         findings += self._clock_of(api)
-        for look in (self._rights, self._authority, self._controllers):
+        for look in (self._rights, self._policy, self._authority, self._controllers):
             try:
                 findings += await look(api, cluster)
             except ClusterError as error:
@@ -192,6 +200,15 @@ class Doctor:
             for name, r in files.items()
             if name not in mine
         ]
+
+    async def _policy(self, api: ClusterApi, cluster: Cluster) -> list[Finding]:
+        """RBAC cannot say which Secrets: an admission policy has to."""
+        if cluster.join.method not in TOKEN_METHODS:
+            return []
+        if not await api.creates_any_secret():
+            return [Finding("ok", "our account creates bootstrap tokens and no other Secrets")]
+        text = "our account may create and delete Secrets of any kind in kube-system"
+        return [Finding("too much", text, f"{POLICY} (Kubernetes 1.30 or newer)")]
 
     async def _authority(self, api: ClusterApi, cluster: Cluster) -> list[Finding]:
         """R14, and where cluster-info sends nodes."""

@@ -31,6 +31,7 @@ PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEAx1\nabc/def+\n-----END R
             '{\\"tlsBootstrapToken\\": \\"abcdef-ghijklmnopqr\\"}',
             '{\\"tlsBootstrapToken\\": \\"<redacted>\\"}',
         ),
+        (f'"certificateKey": "{"ab" * 32}"', '"certificateKey": "<redacted>"'),
         ("kubeadm join 10.0.0.1:6443 --token abcdef", "kubeadm join 10.0.0.1:6443 --token <redacted>"),
         ("TfHkTVQUmJYl3ySW7RZhc1ZGdUXlbMXRHK4pBm3dJwk", "<redacted>"),
     ],

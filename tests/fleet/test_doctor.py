@@ -83,7 +83,7 @@ async def revoke_rights(ward: Ward, *files: str) -> None:
 async def test_a_sound_cluster_has_nothing_to_mend(ward: Ward) -> None:
     """Reachable, clocks, rights, authority, controllers; no token stays behind."""
     findings = await ward.examine()
-    assert not bad(findings) and sum(f.state == "ok" for f in findings) == 5, findings
+    assert not bad(findings) and sum(f.state == "ok" for f in findings) == 6, findings
     assert not ward.kube.tokens()
 
 
@@ -148,6 +148,15 @@ async def test_what_is_wrong_with_a_cluster_is_said(ward: Ward, settings: dict[s
     await ward.kube.api.control("settings", down=False)
 
 
+async def test_a_missing_policy_is_told_of_and_nothing_is_left_behind(ward: Ward) -> None:
+    """RBAC alone lets the account create any Secret."""
+    resource, name = "validatingadmissionpolicybindings", "netboot-appliance-tokens"
+    await ward.kube.api.control("delete", resource=resource, name=name)
+    (found,) = bad(await ward.examine())
+    assert "Secrets of any kind" in found and "kubectl apply -f config/kubernetes/policy.yaml" in found
+    assert not ward.kube.all("secrets", "kube-system")
+
+
 async def test_another_address_in_cluster_info_is_noted(ward: Ward) -> None:
     """kubeadm goes on there."""
     notes = [f.what for f in await ward.examine(endpoint="api.example.org:6443") if f.state == "note"]
@@ -182,6 +191,12 @@ async def test_rights_are_looked_at_once_and_again_when_settings_change(
     assert "may not delete nodes" in caplog.text
     problem = doctor.problem("blue")
     assert problem and problem.endswith("kubectl apply -f config/kubernetes/node-delete.yaml")
+    caplog.clear()
+    await doctor.look()
+    assert doctor.problem("blue") and not caplog.text
+    ward.kube.api.apply(FOLDER / "node-delete.yaml")
+    await doctor.look()
+    assert doctor.problem("blue") is None
     ward.clusters.clear()
     await doctor.look()
     assert doctor.problem("blue") is None

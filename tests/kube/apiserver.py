@@ -275,7 +275,7 @@ class ApiServer:
         if verb == "delete":
             return 200, self.verbs.delete(user, target, body or {})
         if verb == "create":
-            return 201, self.verbs.create(user, target, body)
+            return 201, self.verbs.create(user, target, body, dry_run=request.query.get("dryRun") == "All")
         if verb == "update":
             return 200, self.verbs.update(user, target, body)
         if request.content_type == APPLY:

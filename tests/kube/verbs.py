@@ -56,8 +56,8 @@ class Verbs:
             "details": details,
         }
 
-    def create(self, user: User, target: Target, body: Json) -> Json:
-        """A POST."""
+    def create(self, user: User, target: Target, body: Json, *, dry_run: bool = False) -> Json:
+        """A POST; with `dryRun=All` nothing is kept (of objects, that is)."""
         if target.kind.group == AUTHORIZATION:
             answer = review if target.kind.resource == "selfsubjectaccessreviews" else rules_review
             return answer(self.authorizer, user, body)
@@ -71,9 +71,9 @@ class Verbs:
             raise status.bad_request("resourceVersion should not be set on objects to be created")
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + secrets.token_hex(3)[:5]
-        return self._add(user, target, str(metadata.get("name", "")), body)
+        return self._add(user, target, str(metadata.get("name", "")), body, dry_run=dry_run)
 
-    def _add(self, user: User, target: Target, name: str, body: Json) -> Json:
+    def _add(self, user: User, target: Target, name: str, body: Json, *, dry_run: bool = False) -> Json:
         kind = target.kind
         body.update(kind=kind.kind, apiVersion=kind.api_version)
         if kind.namespaced:
@@ -88,6 +88,8 @@ class Verbs:
             admission.node_restriction(user, kind.resource, name, {}, body)
         valid_name(kind.kind, name)
         self.policies.check(user, "CREATE", kind, target.namespace, name, body, None)
+        if dry_run:
+            return body
         made = self.objects.create(Key(kind.resource, target.namespace, name), body)
         self._changed(kind)
         return made
