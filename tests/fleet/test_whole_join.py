@@ -16,8 +16,8 @@ from netboot.cluster import CLIENT_SIGNER
 from netboot.errors import JoinWithheld
 from netboot.fleet.approving import Approving
 from netboot.fleet.joining import Joining
-from netboot.fleet.watching import NodeWatch
 from netboot.fleet.machines import OurMachines
+from netboot.fleet.watching import NodeWatch
 from netboot.join import JoinMaterial
 from netboot.join.kubeadm import KubeadmJoin
 from netboot.join.kubeadm_config import DISCOVERY_FILE, DISCOVERY_PATH
