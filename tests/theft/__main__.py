@@ -61,14 +61,17 @@ def _switched(
                 Path(f"{switch}.later").touch(mode=0o644)
                 guarded[row.name] = _try(scene, row, done)
             switch.write_text(row.guard)
-            got[row.name] = _try(scene, row, done)
+            got[row.name] = _try(scene, row, done) or _try(scene, row, done)  # frames of two twins may cross
             switch.write_text("")
     return got
 
 
 def _try(scene: Scene, row: Row, done: Callable[[str], None]) -> str:
+    before = len(scene.appliance.log())
     got = row.attempt(scene)
-    done(f"{row.name}: {got or 'nothing'}")
+    lines = scene.appliance.log()[before:].splitlines()
+    refused = [line[25:225] for line in lines if " warning " in line or " error " in line]
+    done(f"{row.name}: {got or 'nothing'}" + (f" ({refused[-1]})" if refused and not got else ""))
     return got
 
 
