@@ -221,8 +221,8 @@ class Clusterwork:
         else:
             node = inventory.by_name.get(lease.name)
             pools = (p for p in inventory.pools.values() if p.catch_all and p.network == lease.network)
-            pool = inventory.pools[node.pool] if node else next(pools, None)
-            name = pool.cluster if pool else ""
+            pool = next(pools, None)
+            name = inventory.assign(node).cluster.name if node else pool.cluster if pool else ""
         return name if name in self.asked() else None
 
     def _alarm(self, request: JoinRequest, text: str) -> None:

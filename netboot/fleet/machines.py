@@ -67,4 +67,4 @@ class OurMachines:
         if boot is not None:
             return boot.cluster
         declared = inventory.by_name.get(node)
-        return inventory.pools[declared.pool].cluster if declared else None
+        return inventory.assign(declared).cluster.name if declared else None
