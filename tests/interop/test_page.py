@@ -93,6 +93,10 @@ def test_a_boot_is_seen_live_with_its_timeline_and_why_it_stopped(tab: Browser, 
     tab.click(".count.stopped")
     tab.type("#filter", "gue")
     assert tab.seen(".card .name") == ["guest"]
+    tab.click('nav a[href="#events"]')
+    tab.find("#panel td", "n1 stopped at network_script")  # it happened before the page was opened
+    assert tab.text(tab.find("#panel td:nth-child(3)")) == "guest stopped at squashfs: the cable was pulled"
+    assert len([text for text in tab.seen("#panel td:nth-child(3)") if text == "guest squashfs"]) == 1
     assert tab.complaints() == []
 
 

@@ -4,7 +4,7 @@ import * as api from "./page/api.js";
 import { aim, who } from "./page/actions.js";
 import { at, h, write } from "./page/dom.js";
 import * as machines from "./page/machines.js";
-import { PANELS, forget, note } from "./page/panels.js";
+import { PANELS, forget, note, recall } from "./page/panels.js";
 
 let generation = 0; // grows when the token changes: what an older one started ends by itself
 let shown = "machines";
@@ -93,7 +93,7 @@ async function run() {
     try {
       await enter();
       if (mine !== generation) return;
-      await api.follow(async () => { await load(); tell("live", "live"); }, take, () => mine === generation);
+      await api.follow(async () => { await Promise.all([load(), recall()]); tell("live", "live"); }, take, () => mine === generation);
     } catch (error) {
       if (mine !== generation) return;
       if (error instanceof api.Refused && [401, 429].includes(error.status)) { leave(error.message); return; }

@@ -7,8 +7,14 @@ import { ago, clock, duration, h, moment, pill, table } from "./dom.js";
 const notes = [];
 const NOTES = 300;
 
-// An event of the stream, newest first.
+// What happened before the stream was opened.
+export async function recall() {
+  notes.splice(0, notes.length, ...await api.list("events", "?limit=200"));
+}
+
+// An event of the stream; the newest stands first.
 export function note(event) {
+  if (notes.length && event.number <= notes[0].number) return; // the list had it already
   notes.unshift(event);
   notes.length = Math.min(notes.length, NOTES);
 }
@@ -100,7 +106,6 @@ function operation(one) {
 }
 
 async function events() {
-  if (!notes.length) notes.push(...await api.list("events", "?limit=200"));
   return [table(["at", "kind", "what", "machine"], notes.map((event) => [
     clock(event.at), event.kind, event.text, plain(event.mac ?? event.address ?? ""),
   ]), "Nothing has happened yet.")];
