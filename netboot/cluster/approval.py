@@ -76,13 +76,13 @@ def client_verdict(
     """
     wrong = _content(request, f"{NODE}{binding.node}", CLIENT_USAGES, "client auth", names=False)
     if wrong:
-        return Verdict(Decision.DENY, wrong, alarm=True)
+        return _misused(wrong, node)
     if first == SUPERSEDED:
         return Verdict(Decision.DENY, "its boot was given another token since")
     if first != request.uid:
-        return Verdict(Decision.DENY, "it is not the first request that was made with its token", alarm=True)
+        return _misused("it is not the first request that was made with its token", node)
     if node is not None and node.ready == "True" and not _same_machine(node, binding):
-        return Verdict(Decision.DENY, f"Node {node.name} is Ready on another machine{_at(node)}", alarm=True)
+        return _misused(f"Node {node.name} is Ready on another machine", node)
     if over:
         return Verdict(Decision.DENY, "its boot is over")
     return Verdict(Decision.APPROVE, f"boot {binding.boot_id} of {binding.node} ({binding.mac})")
@@ -94,8 +94,10 @@ def _same_machine(node: NodeObject, binding: Binding) -> bool:
     return ours is not None and node.system_uuid in (ours, other_order(ours))
 
 
-def _at(node: NodeObject) -> str:
-    return f" ({', '.join(node.addresses[:4])})" if node.addresses else ""
+def _misused(why: str, node: NodeObject | None) -> Verdict:
+    """An alarm, with the addresses of whoever lives under the name already."""
+    lives = f" (Node {node.name} is at {', '.join(node.addresses[:4])})" if node and node.addresses else ""
+    return Verdict(Decision.DENY, why + lives, alarm=True)
 
 
 # R8
