@@ -11,6 +11,8 @@ Words, one for each thing
     JoinMaterial what a node needs to join, made for it and this boot alone   join
     Boot         one boot of one machine, from its first DISCOVER to Ready    model.boot
     Session      what a claimed boot may still ask for                        boot.session
+    Placement    what an operator assigned at run time, over the file         model.placement
+    Operation    a change that takes minutes, on disk at each of its steps    model.operation
 
 Rooms, from the roof down; an arrow of imports only descends
     cli/         verbs only, one file per noun
@@ -19,7 +21,7 @@ Rooms, from the roof down; an arrow of imports only descends
     observe      the one of shadow mode: the same DHCP server, which answers nobody
     dhcp.server, tftp.{server,scripts}, web/, fleet/  shells: they wait and talk
     probe/       a simulated client of any DHCP server
-    store/ join/ cluster/ proc/                  doors (`__init__`) with their variants beside them
+    store/ join/ cluster/ power/ proc/           doors (`__init__`) with their variants beside them
     config/ events/ net datagrams alive askers catalog tree cold  what shells and variants stand on
     shadow/ link                                 somebody else's DHCP: captures, the wire, differences
     dhcp.* and tftp.{wire,transfer}, boot/       cores: pure, `now` is an argument
@@ -37,6 +39,7 @@ Where to make a change
     what a node is given     boot/node_config.py and images/agent/
     a join method            a file in join/, an entry in clusters
     a step's likely cause    a row of boot/stall.py
+    a step of a reassignment a function of fleet/reassign.py and its name in model/operation.py
     a simulated client       a row of probe/clients.py
 """
 
