@@ -184,9 +184,7 @@ def folder_files(node: str, join: JoinSettings) -> dict[str, Path]:
 def from_folder(node: str, join: JoinSettings, now: float) -> Certificates:
     """What lies in the operator's folder for this node; every file that is missing or wrong is named."""
     files = folder_files(node, join)
-    if missing := [
-        f"{path} is missing: the {what} of {node}" for what, path in files.items() if not _is(path)
-    ]:
+    if missing := [_missing(path, what, node) for what, path in files.items() if not _is(path)]:
         raise ConfigError(missing)
     problems: list[str] = []
     pairs: list[Pair] = []
@@ -202,6 +200,11 @@ def from_folder(node: str, join: JoinSettings, now: float) -> Certificates:
     if problems:
         raise ConfigError(problems)
     return Certificates(bundle, *pairs)
+
+
+def _missing(path: Path, what: str, node: str) -> str:
+    shared = what.startswith(("authority", "kube-proxy"))
+    return f"{path} is missing: the {what} of {'all nodes' if shared else node}"
 
 
 def _is(path: Path) -> bool:

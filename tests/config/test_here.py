@@ -8,11 +8,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from netboot import net
 from netboot.config import Config, Server, here, load
 from netboot.config.holder import Daemon
 from netboot.errors import StartError
+from tests.support.certificates import authority
 
 
 @pytest.fixture
@@ -199,3 +201,44 @@ def test_what_dhcp_says_of_its_port_is_passed_on(config: Config, monkeypatch: py
 
     monkeypatch.setattr(net, "open_endpoint", refuse)
     assert "UDP port 67 on interface lo cannot be opened. Stop dnsmasq." in here.problems(config)
+
+
+def by_hand(tmp_path: Path, join: str) -> Config:
+    """Two nodes of a cluster built by hand."""
+    file = tmp_path / "byhand.yaml"
+    file.write_text(
+        "networks: [{name: lab, subnet: 127.0.0.0/8, interface: lo, range: 127.9.0.0-127.9.0.255}]\n"
+        f"clusters: [{{name: byhand, endpoint: '127.0.0.1:6443', join: {{method: static, {join}}}}}]\n"
+        "pools:\n- cluster: byhand\n  nodes:\n"
+        "  - {name: m1, macs: [52:54:00:00:00:01]}\n  - {name: m2, macs: [52:54:00:00:00:02]}\n"
+    )
+    return load([file])
+
+
+def test_an_authority_that_cannot_sign_is_told_once_it_is_there(tmp_path: Path) -> None:
+    """Missing files are told as such; then what is in them, and nothing of it is shown."""
+    config = by_hand(tmp_path, f"ca_certificate: {tmp_path}/ca.crt, ca_key_file: {tmp_path}/ca.key")
+    assert len(here.missing_files(config)) == 2 and not list(here.unusable(config))
+    made = authority()
+    (tmp_path / "ca.crt").write_bytes(made.pem)
+    (tmp_path / "ca.key").write_text("hunter2")
+    (told,) = here.unusable(config)
+    assert told.startswith("clusters[byhand].join: ") and "ca.key holds no private key" in told
+    assert "hunter2" not in told
+    (tmp_path / "ca.key").write_bytes(
+        made.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    assert not list(here.unusable(config)) and not here.missing_files(config)
+
+
+def test_each_declared_nodes_files_are_looked_for_in_the_folder(tmp_path: Path) -> None:
+    """Every missing one is named, with the node that needs it; those of all nodes once."""
+    folder = tmp_path / "byhand"
+    config = by_hand(tmp_path, f"directory: {folder}")
+    assert [line.partition(": ")[2] for line in here.missing_files(config)]
+    folder.mkdir()
+    told = list(here.unusable(config))
+    assert all(line.startswith("clusters[byhand].join: ") for line in told)
+    assert sum("m1" in line for line in told) >= 4 and sum("m2" in line for line in told) >= 4
+    assert any("m2-serving.key is missing" in line for line in told)
+    assert sum("kube-proxy.crt is missing" in line for line in told) == 1
