@@ -496,8 +496,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "what others set on a Node object stays: remove every label that is not declared",
         "netboot/cluster/drift.py",
-        "    return [k for k, v in ours.labels.items() if k not in declared.labels and node.labels.get(k) == v]",
-        "    return [k for k in node.labels if k not in declared.labels]",
+        "for k, v in ours.labels.items() if k not in declared.labels and node.labels.get(k) == v]",
+        "for k in node.labels if k not in declared.labels]",
         "tests/cluster/test_drift.py::test_what_is_declared_is_set_and_what_others_set_stays",
     ),
     Sabotage(
@@ -552,8 +552,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
         "a pool admits no more claims than it says: admit them all",
         "netboot/web/boot/claims.py",
-        "            if not_yet := self._not_yet(boot, assignment.pool, now):\n                return not_yet\n",
-        "",
+        "            if not_yet := self._not_yet(",
+        "            if False and self._not_yet(",
         "tests/web/boot/test_claims.py::test_a_pool_admits_so_many_claims_and_the_others_wait",
     ),
     Sabotage(

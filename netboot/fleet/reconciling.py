@@ -191,7 +191,7 @@ class Reconciler:
             if cluster not in self._forbidden:
                 self._forbidden.add(cluster)
                 text = f"Node objects of cluster {cluster} are not corrected: {error}"
-                remedy = "grant it (docs/kubernetes.md), or switch node_actions.labels and taints off"
+                remedy = "apply config/kubernetes/node-actions.yaml there, or switch node_actions off"
                 self._note("drift_refused", f"{text}; {remedy}", level=logging.WARNING)
             return FORBIDDEN_PAUSE
         least = error.retry_after if isinstance(error, ClusterUnavailable) else 0.0
