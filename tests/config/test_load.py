@@ -112,7 +112,7 @@ def test_a_second_file_moves_the_example_to_another_network(tmp_path: Path) -> N
     assert network.ranges == (AddressRange(IPv4Address("10.77.0.100"), IPv4Address("10.77.0.200")),)
     node = config.inventory.by_mac[Mac("52:54:00:77:00:01")]
     assert (node.name, node.address, len(node.macs)) == ("m1c29", IPv4Address("10.77.0.10"), 3)
-    assert config.inventory.clusters["blue"].join.bind == "cluster"
+    assert config.inventory.clusters["blue"].join.bind == "node"
     assert config.files == (ROOT / "config" / "netboot.yaml", lab)
 
 
