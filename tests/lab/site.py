@@ -20,6 +20,8 @@ from tests.lab.namespace import ADDRESS, Lab
 from tests.lab.uplink import uplink
 
 KUBE = f"{ADDRESS}:6443"
+RED = f"{ADDRESS}:6444"
+"""Of the cluster that a test starts which moves a machine."""
 JOIN_LIMIT = 420.0
 """Seconds from power-on to joined that a test waits at most; an idle machine needs a tenth of it."""
 
@@ -45,6 +47,7 @@ ROLES = (
     "certificate",
     "bootstrap",
     "byhand",
+    "mover",
 )
 """The declared machines of the micro site, each named for what it is there to show."""
 
@@ -227,6 +230,8 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
     """The file of the micro site: every role declared, a catch-all, clusters for images and join methods."""
     join = {"method": "kubeadm", "kubeconfig": str(kubeconfig)}
     cluster = {"endpoint": KUBE, "join": join}
+    red = {**join, "kubeconfig": str(directory / "red.kubeconfig")}
+    leaving = {"cordon": True, "drain": True, "delete": True}
     unbound = {"endpoint": KUBE, "join": {**join, "bind": "cluster"}}
     content = {
         "server": {
@@ -245,7 +250,8 @@ def micro_config(directory: Path, kubeconfig: Path, secrets: Mapping[str, str]) 
             }
         ],
         "clusters": [
-            {"name": "blue", "image": "micro", **cluster},
+            {"name": "blue", "image": "micro", "node_actions": leaving, **cluster},
+            {"name": "red", "endpoint": RED, "image": "micro", "node_actions": leaving, "join": red},
             {"name": "wide", "image": "micro-wide", **unbound},
             {"name": "catchall", "image": "micro", **cluster},
             *(
