@@ -51,6 +51,20 @@ class Sabotage:
 
 SABOTAGES: tuple[Sabotage, ...] = (
     Sabotage(
+        "a credential waits for the silence of the last boot's session: do not listen to it",
+        "netboot/web/boot/sessions.py",
+        "        if session.is_ours(bearer[1], claim, self._site.secret):",
+        "        if False:",
+        "tests/web/boot/test_sessions.py::test_a_last_session_that_goes_on_proves_a_second_machine",
+    ),
+    Sabotage(
+        "two machines of one name get no credential: ask nobody",
+        "netboot/boot/succession.py",
+        "    if spoke > boot.started:",
+        "    if False:",
+        "tests/boot/test_succession.py::test_a_session_that_speaks_after_the_next_boot_began_proves_two_machines",
+    ),
+    Sabotage(
         "a lease is on disk before its ACK: send first",
         "netboot/dhcp/answering.py",
         "            if claim is not None:\n                try:",

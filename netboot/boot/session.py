@@ -207,6 +207,13 @@ def check_without_key(boot: Boot) -> None:
         raise Refused(404, f"{boot.node} claims without a key, but its script did not go by TFTP")
 
 
+def is_ours(session: str, claim: Claim | None, secret: bytes) -> bool:
+    """Whether a session secret is this claim's, whether or not it lives."""
+    return claim is not None and same(
+        session, session_secret(secret, claim.boot_id, claim.certificate_sha256)
+    )
+
+
 def check_session(session: str, claim: Claim | None, boot: Boot | None, secret: bytes, now: float) -> Claim:
     """The claim that a session secret belongs to, while it lives; Refused (404) for a wrong or dead one."""
     if claim is None or boot is None:

@@ -80,6 +80,16 @@ def spoofed_while_booting(scene: Scene) -> str:
     return "a session" if session else ""
 
 
+def own_boot_in_between(scene: Scene) -> str:
+    """The same, and the twin opens a boot of its own; the victim goes on meanwhile, and asks as it would."""
+    session = scene.claim(scene.victim, scene.opens(scene.victim))
+    assert session
+    with scene.ghost() as ghost:
+        own = scene.claim(ghost, scene.opens(ghost))
+        scene.token(scene.victim, session, tries=1)
+        return token_for(scene, own, ghost)
+
+
 def script_of_another(scene: Scene) -> str:
     """`/ipxe` with the victim's MAC address, from the thief's own address."""
     assert scene.opens(scene.victim)
@@ -167,6 +177,7 @@ ROWS = (
     Row("right key from a foreign address", "address", foreign_address),
     Row("spoofed MAC while the victim is up", "presence", spoofed_while_up),
     Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
+    Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between),
     Row("/ipxe for another MAC", "script", script_of_another),
     Row("per-machine files by TFTP", "tftp", per_machine_by_tftp),
     Row("reports without session", "session", report_without_session),

@@ -14,6 +14,7 @@ from netboot.boot.hosts import Neighbours
 from netboot.boot.key import boot_of_session
 from netboot.boot.node_config import configuration
 from netboot.boot.sealing import recipient, seal
+from netboot.boot.succession import check_succession
 from netboot.errors import ClusterError, ClusterUnavailable, ConfigError, JoinWithheld, Refused, StoreError
 from netboot.join import JoinMaterial, JoinMethod, request_of
 from netboot.model.boot import Boot, Claim
@@ -61,6 +62,8 @@ class Sessions:
         self._admitted = admitted
         self._rng = rng or random.Random()
         self._log_lines: OrderedDict[str, int] = OrderedDict()
+        self._spoke: OrderedDict[str, float] = OrderedDict()
+        """When each boot's session was last heard, seconds since the epoch: a sign of life of its machine."""
 
     async def config(self, request: Request) -> Response:
         """The configuration, sealed to the node's certificate, with a credential that is made now."""
@@ -117,6 +120,8 @@ class Sessions:
         if bearer is None or boot_id is None:
             raise Refused(404, "a request without a session of ours")
         boot, claim = boots.get(boot_id), await store.claim_of(boot_id)
+        if session.is_ours(bearer[1], claim, self._site.secret):
+            remember(self._spoke, boot_id, self._site.clock())
         claim = session.check_session(bearer[1], claim, boot, self._site.secret, self._site.clock())
         assert boot is not None
         newest = boots.of_node(boot.node)
@@ -141,6 +146,8 @@ class Sessions:
             address=live.claim.address,
             csr=live.claim.csr,
         )
+        if assignment.cluster.join.method != "none":
+            await self._check_last(boot)
         material = await method.material(request, self._site.clock())
         try:
             near = self._neighbours.of(self._site.inventory(), assignment.cluster.name, assignment.name)
@@ -155,6 +162,15 @@ class Sessions:
         for callback in self.on_material:
             callback(boot, material)
         return Response(200, sealed, "application/cms")
+
+    async def _check_last(self, boot: Boot) -> None:
+        """Withhold the credential while the machine of the boot before may live elsewhere (JoinWithheld)."""
+        for last in self._site.boots.all(boot.mac, limit=4):
+            if last.id != boot.id and last.claimed and last.started < boot.started:
+                if last.state != "joined" and (claim := await self._site.store.claim_of(last.id)):
+                    spoke = max(claim.claimed, self._spoke.get(last.id, 0.0))
+                    check_succession(boot, last, spoke, self._site.clock())
+                return
 
     def _withheld(self, boot: Boot, error: JoinWithheld | ClusterError | ConfigError) -> Response:
         """No configuration now, or never for this boot: the machine and the operator are told why."""

@@ -158,6 +158,35 @@ async def test_a_boot_gets_five_credentials(tmp_path: Path, node: Identity) -> N
         assert world.join.made == [boot.id] * 5
 
 
+async def test_a_new_boot_waits_for_the_silence_of_the_last_ones_session(
+    tmp_path: Path, node: Identity
+) -> None:
+    """A machine that restarted is given its credential once its last boot was silent for a while."""
+    async with running(tmp_path) as world:
+        _, first = await claimed(world, node)
+        world.now += 5
+        assert (await world.ask("/boot/config", session=first)).status == 200
+        world.now += 5
+        _, second = await claimed(world, node)
+        waits = await world.ask("/boot/config", session=second)
+        assert waits.status == 503 and "was alive 5 s ago" in waits.text
+        world.now += 15
+        assert (await world.ask("/boot/config", session=second)).status == 200
+
+
+async def test_a_last_session_that_goes_on_proves_a_second_machine(tmp_path: Path, node: Identity) -> None:
+    """Somebody with its MAC address opened a boot of their own: no credential, however long they wait."""
+    async with running(tmp_path) as world:
+        _, victims = await claimed(world, node)
+        world.now += 5
+        _, thiefs = await claimed(world, node)
+        world.now += 5
+        assert (await world.ask("/boot/config", session=victims)).status == 404
+        world.now += 600
+        answer = await world.ask("/boot/config", session=thiefs)
+        assert answer.status == 409 and "two machines have the MAC address" in answer.text
+
+
 @pytest.mark.parametrize(("retry_after", "status"), [(7.0, 503), (None, 409)])
 async def test_a_withheld_credential_says_why(
     tmp_path: Path, node: Identity, retry_after: float | None, status: int
