@@ -290,10 +290,12 @@ def _join(assignment: Assignment) -> str:
     cluster, join = assignment.cluster, assignment.cluster.join
     if join.method == "none":
         return "none: it boots and joins nothing"
-    return (
-        f"{join.method} to {cluster.name} at {cluster.endpoint}, bind {join.bind}, "
-        f"a credential of its own for {join.token_ttl:g} s"
-    )
+    where = f"{join.method} to {cluster.name} at {cluster.endpoint}"
+    if join.method == "certificate":
+        return f"{where}, a certificate for the key that it makes itself"
+    if join.method == "static":
+        return f"{where}, certificates {'of the folder' if join.directory else 'signed for this boot'}"
+    return f"{where}, bind {join.bind}, a credential of its own for {join.token_ttl:g} s"
 
 
 def _row(name: str, text: str) -> Iterator[str]:

@@ -141,3 +141,19 @@ def test_what_a_node_is_known_by_is_told(images_dir: Path) -> None:
     shown = "\n".join(explain(replace(found, nodes=(node,)), Catalog(images_dir), MAC, boot_port=80))
     assert f"MAC {MAC}; UUID 4c4c4544-0042-3510-8054-b4c04f564232; circuit id hex:676531" in shown
     assert "the network lists none" in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("kubeadm", "bind cluster, a credential of its own for 900 s"),
+        ("tls-bootstrap", "bind cluster, a credential of its own for 900 s"),
+        ("certificate", "a certificate for the key that it makes itself"),
+        ("static", "certificates signed for this boot"),
+        ("none", "it boots and joins nothing"),
+    ],
+)
+def test_each_join_method_says_what_its_node_is_given(images_dir: Path, method: str, said: str) -> None:
+    """One line, with the cluster and where it is."""
+    (line,) = [line for line in text(images_dir, method=method).splitlines() if line.split()[0] == "join"]
+    assert line.split(None, 1)[1].startswith(method) and line.endswith(said)
