@@ -77,6 +77,7 @@ class Connection:
         self._issued: Issued | None = None
         self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._watches: set[aiohttp.ClientResponse] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -85,7 +86,9 @@ class Connection:
         return self._skew
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; watches break off, which they would not notice by themselves."""
+        for response in list(self._watches):
+            response.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -181,9 +184,13 @@ class Connection:
                 if response.status != 200:
                     raw = await response.content.read(ANSWER_LIMIT)
                     self._raise(response.status, self._parse(raw, path, response.status), response.headers)
-                yield "BOOKMARK", {"metadata": {"resourceVersion": version}}
-                async for line in self._lines(response):
-                    yield self._event(line, path)
+                self._watches.add(response)
+                try:
+                    yield "BOOKMARK", {"metadata": {"resourceVersion": version}}
+                    async for line in self._lines(response):
+                        yield self._event(line, path)
+                finally:
+                    self._watches.discard(response)
         except TimeoutError:
             raise self._unreachable(config, "the watch was silent for too long") from None
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,13 @@ from typing import cast
 import pytest
 
 from netboot.cluster import Clusters, NodeChange, NodeObject
+from netboot.cluster.client import ClusterClients
 from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable
 from netboot.fleet import watching
 from netboot.fleet.watching import NodeWatch
+from netboot.model.inventory import Cluster, JoinSettings
 from tests.fleet.waiting import passed
+from tests.kube.fixtures import Kube
 
 
 def node(name: str, version: int = 1, **fields: object) -> NodeObject:
@@ -215,3 +219,28 @@ async def test_what_somebody_read_just_now_counts() -> None:
         watch.saw("blue", node("m3", 200))
         found = watch.find("blue", "m1")
         assert found is not None and found.resource_version == "200" and watch.find("blue", "m3") is None
+
+
+async def test_a_renewed_credential_and_a_client_that_is_closed_break_the_watch_off(kube: Kube) -> None:
+    """It would not notice by itself: a new one stands a moment later, and tells what happens from then on."""
+    blue = Cluster("blue", kube.endpoint, join=JoinSettings("kubeadm", kube.kubeconfig()))
+    clients = ClusterClients()
+    await clients.update([blue])
+    watch = NodeWatch(clients, lambda *_: True, uniform=_soon)
+    watch.update(["blue"])
+    task = asyncio.create_task(watch.run())
+    await passed(lambda: watch.live("blue"))
+    os.utime(kube.kubeconfig(), ns=(1, 1))
+    await clients.api("blue").version()
+    await passed(lambda: not watch.live("blue"))
+    await passed(lambda: watch.live("blue"))
+    await clients.update([])
+    await passed(lambda: "no cluster blue" in watch.trouble("blue"))
+    await clients.update([blue])
+    await passed(lambda: watch.live("blue"))
+    await kube.living_node("m1")
+    await passed(lambda: watch.exists("blue", "m1"))
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await clients.close()
