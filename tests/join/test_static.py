@@ -97,6 +97,20 @@ async def test_a_kubelet_is_ready_with_them(
     assert not kube.tokens() and not kube.all("certificatesigningrequests")
 
 
+async def test_no_key_is_logged_or_shown(
+    asking: Asking, kube: Kube, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the authority's nor the node's, at the most talkative; the store keeps nothing of them."""
+    caplog.set_level("DEBUG")
+    material = await method(asking).material(request(kube), time.time())
+    shown = caplog.text + repr(material) + repr(vars(asking.store))
+    keys = [
+        laid(material, f"{PKI}/{name}.key") for name in ("kubelet-client", "kubelet-serving", "kube-proxy")
+    ]
+    for key in (*keys, (kube.directory / "ca.key").read_bytes()):
+        assert all(line not in shown for line in key.decode().splitlines()[1:-1])
+
+
 async def test_kube_proxy_is_known_by_its_own_name(asking: Asking, kube: Kube) -> None:
     """Not by a node's: the API server answers to it as system:kube-proxy, and forbids it nodes' secrets."""
     material = await method(asking).material(request(kube), time.time())
