@@ -114,6 +114,27 @@ def test_it_listens_on_the_interface_addresses_alone(appliance: Appliance, lab: 
     assert "10.77.0.1:69" in {row.split()[3] for row in lab.run("ss", "-Huln").splitlines()}
 
 
+def test_the_names_of_nodes_are_served_and_kept_in_a_file(lab: Lab, directory: Path) -> None:
+    """By the daemon as it runs: readable for everybody in data_dir's stead, and over HTTP in the network."""
+    changed = content(directory)
+    names = directory / "names"
+    names.mkdir()
+    names.chmod(0o777)
+    changed["server"]["hosts_file"] = str(names / "hosts")
+    changed["pools"].append(
+        {
+            "name": "declared", "cluster": "alone", "network": "lab",
+            "nodes": [{"name": "m1", "macs": ["52:54:00:12:34:56"], "address": "10.77.0.20"}],
+        }
+    )  # fmt: skip
+    config = write_yaml(directory / "netboot.yaml", changed)
+    with Appliance(lab, [config], directory, directory / "data"):
+        shown = lab.run("curl", "-sS", "--max-time", "10", "http://10.77.0.1/hosts")
+        assert shown.splitlines()[1:] == ["10.77.0.20 m1"]
+        assert (names / "hosts").read_text() == shown
+        assert stat.S_IMODE((names / "hosts").stat().st_mode) == 0o644
+
+
 def test_a_check_beside_it_knows_its_ports(appliance: Appliance, directory: Path) -> None:
     """`check --here` refuses a new file only for what strangers have: a note says whose the ports are."""
     command = ["-m", "netboot", "check", "--here", "--config", str(directory / "netboot.yaml")]
