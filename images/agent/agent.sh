@@ -177,7 +177,7 @@ apply_default_mounts() {
 apply_files() { nb_lay "$NB_CONFIG/netboot/root" config; }
 
 # nb_lay FOLDER STEP: the files of FOLDER over the root. Each is written beside its place and renamed, so that nobody reads
-# half a file; folders above keep their modes.
+# half a file; folders above keep their modes. What the operator lays himself, a join lets be.
 nb_lay() {
 	local base="$1" step="$2" name target
 	[ -d "$base" ] || return 0
@@ -185,6 +185,7 @@ nb_lay() {
 	while IFS= read -r name; do
 		name="${name#.}"
 		target="$ROOT$name"
+		[ "$step" != join ] || [ ! -e "$NB_CONFIG/netboot/root$name" ] || continue
 		{
 			(umask 022 && mkdir -p "${target%/*}") && [ ! -d "$target" ] && cp -dp "$base$name" "$target.netboot-new" &&
 				chown -h "${NB_OWNER:-0:0}" "$target.netboot-new" && mv -f "$target.netboot-new" "$target"

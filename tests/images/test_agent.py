@@ -412,14 +412,15 @@ def test_static_lays_out_what_came_and_starts_the_kubelet(node: Machine) -> None
     node.put("kubelet.key", "made in vain")
     node_programs(node)
     pki = "etc__kubernetes__pki__kubelet-client"
-    members = kubelet_members(
-        "static", **{f"{pki}.crt": (b"CERTIFICATE", 0o644), f"{pki}.key": (b"KEY", 0o600)}
-    )
-    done, appliance = join_kubelet(node, members)
+    own: Members = {"netboot/root/etc/kubernetes/pki/ca.crt": b"the operator's own"}
+    ca = {"etc__kubernetes__pki__ca.crt": (b"the appliance's", 0o644)}
+    made = {f"{pki}.crt": (b"CERTIFICATE", 0o644), f"{pki}.key": (b"KEY", 0o600)}
+    done, appliance = join_kubelet(node, {**own, **kubelet_members("static", **made, **ca)})
     assert "JOINED" in done.output, done.output
     key = node.root / "etc/kubernetes/pki/kubelet-client.key"
     assert key.read_bytes() == b"KEY" and stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE((node.root / "etc/kubernetes/kubelet.conf").stat().st_mode) == 0o600
+    assert (node.root / "etc/kubernetes/pki/ca.crt").read_bytes() == b"the operator's own"
     assert not (node.root / "etc/systemd/system/kubelet.service").exists(), "the image has one"
     assert (node.root / "etc/systemd/system/kube-proxy.service").exists()
     config = json.loads((node.root / "var/lib/kubelet/config.yaml").read_text())
