@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from netboot.cluster.connection import Connection
-from netboot.errors import ClusterError, JoinWithheld
+from netboot.errors import ClusterError, JoinWithheld, Refused
 from netboot.fleet.reassign import Patience, new_boot
 from netboot.model.operation import Operation, Order
 from netboot.store.sqlite import SqliteStore
@@ -118,7 +118,10 @@ async def _settle(life: Life, house: House) -> None:
 
 
 async def _move(life: Life, house: House, tap: Tap) -> None:
-    operation = await house.operations.assign(CARD, ORDER)
+    try:
+        operation = await house.operations.assign(CARD, ORDER)
+    except Refused:  # it is on its way back
+        (operation,) = house.operations.operations(limit=1)
     while (found := house.operations.operation(operation.id)) is not None and found.ended is None:
         if found.step in ("boot", "ready") and found.state == "running":
             await _machine(life, house, found)
