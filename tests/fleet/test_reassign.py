@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
 from netboot.model.inventory import NodeActions
+from netboot.model.lease import Lease
 from netboot.model.operation import STEPS, Operation, Order
 from tests.fleet.moving import (
     ALL,
@@ -17,6 +19,7 @@ from tests.fleet.moving import (
     DAEMON,
     MIRROR,
     OTHER,
+    STRANGER,
     TO_RED,
     UUID,
     Move,
@@ -106,6 +109,28 @@ async def test_a_node_that_is_the_same_is_made_schedulable_again(move: Move) -> 
     done = await move.ended(operation)
     assert done.state == "done" and "the same Node object" in texts(done, "delete")
     assert not move.cordoned() and move.blue.ready("m1") == "True"
+
+
+async def test_a_machine_out_of_the_catch_all_gets_a_cluster_a_name_and_an_address(move: Move) -> None:
+    """The same call; until its next boot it is who it was."""
+    lease = Lease(str(STRANGER), STRANGER, IPv4Address("10.0.0.100"), "lab", "node-525400000099", 1e12, 1e9)
+    await move.house.store.claim_lease(lease, None)
+    order = Order(cluster="red", name="n7", address=IPv4Address("10.0.0.70"), tags=("gpu",))
+    operation = await move.house.operations.assign("node-525400000099", order)
+    await move.at(operation, "boot")
+    found = move.house.assigned(STRANGER)
+    assert (found.name, found.address, found.cluster.name) == ("n7", IPv4Address("10.0.0.70"), "red")
+    boot = await move.house.boot(STRANGER, OTHER)
+    move.red.create("nodes", "n7", node_object("n7", OTHER))
+    move.house.joined(boot)
+    done = await move.ended(operation)
+    assert (done.state, done.old.cluster) == ("done", "bare")
+    back = await move.house.operations.unassign(STRANGER, Order())
+    await move.at(back, "boot")
+    boot = await move.house.boot(STRANGER, OTHER)
+    move.house.joined(boot)
+    assert (await move.ended(back)).state == "done"
+    assert move.house.assigned(STRANGER).node is None and move.red.node("n7") is None
 
 
 # Refused before anything changed
@@ -228,7 +253,7 @@ async def test_nothing_is_done_to_a_cluster_without_switches(move: Move) -> None
 # R17: whose Node object
 
 
-async def test_a_node_object_of_another_machine_is_left(move: Move) -> None:
+async def test_r17_a_node_object_of_another_machine_is_left(move: Move) -> None:
     """Its systemUUID is not the declared one: neither cordoned nor deleted; an operator is told."""
     move.blue.merge("nodes", "m1", {"status": {"nodeInfo": {"systemUUID": OTHER}}})
     operation = await move.assign()
