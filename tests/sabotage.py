@@ -1076,7 +1076,7 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/fleet/ownership.py",
         "    if same_uuid(operation.uuid, node.system_uuid):",
         "    if node.system_uuid:",
-        "tests/fleet/test_reassign.py::test_a_node_object_of_another_machine_is_left",
+        "tests/fleet/test_reassign.py::test_r17_a_node_object_of_another_machine_is_left",
     ),
     Sabotage(
         "a drain respects PodDisruptionBudgets: count what they hold as gone",
