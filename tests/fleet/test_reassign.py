@@ -148,10 +148,9 @@ async def test_a_target_that_refuses_us_is_refused_before_anything_changed(move:
 async def test_a_target_that_is_down_is_waited_for_a_little(move: Move) -> None:
     """And then refused in the same way."""
     await move.red.api.control("settings", down=True)
-    operation = await move.assign()
-    await move.at(operation, "check", "does not answer")
-    done = await move.ended(operation)
+    done = await move.ended(await move.assign())
     assert done.state == "rolled back" and not move.cordoned()
+    assert "does not answer" in done.reason and "Nothing was changed" in done.reason
     assert not await move.house.store.placements()
 
 
@@ -170,11 +169,9 @@ async def test_a_disruption_budget_holds_the_operation(move: Move) -> None:
     for number in range(2):
         move.blue.pod(f"web-{number}", "m1", **web_pod(number))
     move.blue.budget("web", 2, app="web")
-    operation = await move.assign(replace(TO_RED, drain=True))
-    held = await move.at(operation, "drain", "disruption budget")
-    assert "pods are held" in held.reason and move.cordoned()
-    done = await move.ended(operation)
-    assert done.state == "rolled back" and "not drained after" in done.reason
+    done = await move.ended(await move.assign(replace(TO_RED, drain=True)))
+    assert done.state == "rolled back" and done.cordoned
+    assert "not drained after" in done.reason and "disruption budget" in done.reason
     assert len(move.blue.all("pods")) == 2 and not move.cordoned()
     assert move.house.assigned().cluster.name == "blue"
 
@@ -308,8 +305,8 @@ async def test_an_old_cluster_that_is_down_is_waited_for_and_then_left(move: Mov
     """The machine moves; what could not be done is told. Credentials go when it answers again."""
     await move.blue.api.control("settings", down=True)
     operation = await move.assign()
-    await move.at(operation, "cordon", "cluster blue does not answer")
-    await move.at(operation, "boot")
+    waits = await move.at(operation, "boot")
+    assert "cluster blue does not answer" in texts(waits, "cordon")
     await move.joins_red()
     done = await move.ended(operation)
     assert done.state == "done" and "not cordoned" in done.left and "m1 of cluster blue is left" in done.left
