@@ -323,10 +323,8 @@ async def test_force_does_not_wait_for_an_old_cluster(move: Move) -> None:
 
 async def test_a_drain_in_a_cluster_that_is_down_is_rolled_back(move: Move) -> None:
     """Its pods are not lost without the operator's word."""
-    operation = await move.assign(replace(TO_RED, drain=True))
-    move.house.operations.patience = replace(move.house.operations.patience, old=0.0)
     await move.blue.api.control("settings", down=True)
-    done = await move.ended(operation)
+    done = await move.ended(await move.assign(replace(TO_RED, drain=True)))
     assert done.state == "rolled back" and "--force goes on without" in done.reason
 
 
