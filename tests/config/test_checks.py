@@ -84,3 +84,19 @@ def test_declared_nodes_that_admit_shuts_out_are_named(tmp_path: Path) -> None:
     assert len(said) == 1 and "m2" in said[0] and "m1" not in said[0]
     file.write_text(text % ", vendors: [PXEClient]")
     assert not [w for w in examine([file]).seen.warnings if "admit" in w]
+
+
+def test_switches_that_do_not_do_what_they_look_like_are_named(tmp_path: Path) -> None:
+    """A drain that does not hold, and an admission that nobody waits for."""
+    file = tmp_path / "f.yaml"
+    text = (
+        "networks: [{name: a, subnet: 10.1.0.0/24, interface: br0, range: 10.1.0.10-10.1.0.20}]\n"
+        "clusters: [{name: c, endpoint: '10.1.0.1:6443', node_actions: {drain: true, cordon: %s}}]\n"
+        "pools: [{name: p, cluster: c, network: a, catch_all: %s, admission: approval}]\n"
+    )
+    file.write_text(text % ("false", "false"))
+    drain, admission = examine([file]).seen.warnings
+    assert "clusters[c].node_actions: drain without cordon" in drain
+    assert "pools[p].admission has no effect" in admission
+    file.write_text(text % ("true", "true"))
+    assert not examine([file]).seen.warnings

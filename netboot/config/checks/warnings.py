@@ -18,6 +18,7 @@ def warnings(facts: Facts, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> Ite
     yield from _in_proxy_mode(facts)
     yield from _shut_out(facts)
     yield from _unbelieved(facts)
+    yield from _idle_switches(facts)
     if without_effect := _later(facts.source, rows):
         yield without_effect
 
@@ -65,6 +66,22 @@ def _unbelieved(facts: Facts) -> Iterator[str]:
     for name, nodes in idle.items():
         what = f"networks[{name}]: no relays are listed, so that circuit_id and remote_id identify nobody"
         yield f"{what} ({few(nodes)}); list the relay agents whose option 82 you trust under relays"
+
+
+def _idle_switches(facts: Facts) -> Iterator[str]:
+    """Drains that do not hold, and an admission that nobody waits for."""
+    for cluster in facts.root.clusters:
+        if cluster.node_actions.drain and not cluster.node_actions.cordon:
+            what = (
+                f"clusters[{cluster.name}].node_actions: drain without cordon: evicted pods may come back to"
+            )
+            yield f"{what} the node; write cordon: true"
+    for pool in facts.root.pools:
+        if pool.admission == "approval" and not pool.catch_all:
+            what = (
+                f"pools[{pool.name}].admission has no effect: its machines are declared, and only those that"
+            )
+            yield f"{what} nobody declared wait for an operator; write it in a pool with catch_all: true"
 
 
 def _later(source: Source, rows: Iterable[tuple[Place, tuple[str, ...]]]) -> str | None:
