@@ -10,6 +10,7 @@ from contextlib import aclosing
 from netboot.cluster import CertificateRequest
 from netboot.cluster.calls import Calls, epoch, rfc3339
 from netboot.cluster.connection import Json
+from netboot.errors import ClusterUnavailable
 
 REQUESTS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
@@ -72,7 +73,13 @@ class CertificateCalls(Calls):
         }  # fmt: skip
         status = dict(body.get("status") or {})
         status["conditions"] = [*(status.get("conditions") or ()), condition]
-        await self._connection.call("PUT", path, body | {"metadata": metadata, "status": status})
+        decided = body | {"metadata": metadata, "status": status}
+        try:
+            await self._connection.call("PUT", path, decided)
+        except ClusterUnavailable as error:
+            if error.status < 500:
+                raise
+            await self._connection.call("PUT", path, decided)  # 409 where the first one counted after all
 
 
 def request_of(body: Json) -> CertificateRequest:

@@ -298,3 +298,29 @@ async def test_serving_requests_of_strange_nodes_and_where_it_is_not_wanted_are_
     client = await house.submit(await house.kubelet(await house.token()), pem())
     await house.decided(client)
     assert [await house.state(name) for name in (foreign, late)] == [set(), set()]
+
+
+async def test_an_end_between_disk_and_approval_costs_the_machine_nothing(house: House) -> None:
+    """The request that stands on disk as the first one is approved after the restart."""
+    token = await house.token()
+    name = await house.submit(await house.kubelet(token), pem())
+    _, body = await (await house.kube.admin()).call("GET", f"{CSRS}/{name}")
+    uid = body["metadata"]["uid"]
+    assert await house.asking.store.first_request("blue", token.partition(".")[0], uid) == uid
+    house.start()
+    assert "Issued" in await house.decided(name) and not house.told
+
+
+async def test_an_api_that_fails_every_second_time_is_asked_until_it_answers(house: House) -> None:
+    """Approved once, without an alarm."""
+    kubelet = await house.kubelet(await house.token())
+    name = await house.submit(kubelet, pem())
+    await house.kube.api.control("settings", half_500=True)
+    house.start()
+
+    async def approved() -> bool:
+        found = house.kube.find("certificatesigningrequests", name) or {}
+        return bool(found.get("status", {}).get("certificate"))
+
+    await house.until(approved, timeout=20)
+    assert "token_misused" not in [kind for kind, _ in house.told]

@@ -15,6 +15,8 @@ def test_a_fast_reboot_joins_though_the_old_node_is_still_ready(site: Site) -> N
     with site.machine("fast") as machine:
         first = site.wait_joined(machine, mac_of("fast"))
         uid = (site.node("fast") or {})["metadata"]["uid"]
+        healthy = site.appliance.netboot("cluster", "doctor", "blue")
+        assert "ok: a token was signed and, when it expired, deleted" in healthy, healthy
         machine.power_cycle()
         second = site.wait_joined(machine, mac_of("fast"), after=first["id"])
         assert second["node"] == "fast"
