@@ -4,7 +4,7 @@
 
 NB_HEALTHZ="${NB_HEALTHZ:-http://127.0.0.1:10248/healthz}"
 # Seconds in which a started kubelet has to be healthy and registered, else its credential is made anew.
-NB_KUBELET_LIMIT="${NB_KUBELET_LIMIT:-90}"
+NB_KUBELET_LIMIT="${NB_KUBELET_LIMIT:-120}"
 NB_PKI="$ROOT/etc/kubernetes/pki"
 NB_BOOTSTRAP="$ROOT/etc/kubernetes/bootstrap-kubelet.conf"
 NB_KUBELET_PEM="$ROOT/var/lib/kubelet/pki/kubelet-client-current.pem"

@@ -6,9 +6,13 @@ import base64
 import contextlib
 import json
 import re
+import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab.namespace import wait_until
 from tests.lab.site import Site, mac_of
 
 SHOWN = 3
@@ -52,6 +56,8 @@ def known_secrets(site: Site, planted: dict[str, str], tokens: Tokens) -> dict[s
         "secret file": planted["file"],
         "the appliance's bearer": bearer_of(site.kube.directory / "appliance.kubeconfig"),
         "admin token": site.appliance.token(),
+        "the cluster's authority": middle_of(site.kube.directory / "ca.key"),
+        "a private key": "PRIVATE KEY-----",
         **{f"bootstrap token {n}": secret for n, secret in enumerate(tokens.secrets)},
     }
 
@@ -61,6 +67,24 @@ def bearer_of(kubeconfig: Path) -> str:
     found = re.search(r"token\"?: \"?([^\"\s,]+)", kubeconfig.read_text())
     assert found
     return found[1]
+
+
+@contextmanager
+def recorded(site: Site, path: Path) -> Iterator[None]:
+    """Everything that goes over the bridge."""
+    command = ["tcpdump", "-i", "br0", "-s", "0", "-U", "-w", str(path), "-Z", "root"]
+    process = site.lab.start(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_until("the recording", path.exists, 20)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def middle_of(key: Path) -> str:
+    """A line out of the middle of a private key in PEM."""
+    return key.read_text().splitlines()[2]
 
 
 def places(site: Site) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 
 from tests.lab.appliance import step
+from tests.lab.canaries import Tokens, find, known_secrets, places, recorded
 from tests.lab.site import Site, address_of, mac_of
 
 pytestmark = pytest.mark.lab
@@ -18,8 +19,8 @@ def joined(site: Site, role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Boot the machine of that role until it is Ready and says so itself: its boot and its Node object."""
     with site.machine(role) as machine:
         boot = site.wait_joined(machine, mac_of(role))
-        machine.wait_until("the Node object is Ready", lambda: ready(site, role), 60)
-        machine.wait_for_text(f"step join: done, {role} has joined", 60)
+        machine.wait_until("the Node object is Ready", lambda: ready(site, role), 180)
+        machine.wait_for_text(f"step join: done, {role} has joined", 180)
         node = site.node(role)
         assert node is not None
         return boot, node
@@ -64,9 +65,20 @@ def test_a_kubelet_asks_for_its_certificate_with_the_boots_token(site: Site) -> 
     assert step(boot, "ready") is not None
 
 
-def test_a_node_of_a_cluster_built_by_hand_joins_without_an_api_of_ours(site: Site) -> None:
-    """Certificates by the operator's authority: its own word ends the boot, and its Node object is Ready."""
-    boot, node = joined(site, "byhand")
+def test_a_node_of_a_cluster_built_by_hand_joins_without_an_api_of_ours(
+    site: Site, canaries: dict[str, str], tokens: Tokens
+) -> None:
+    """Certificates by the operator's authority: its own word ends the boot, and its Node object is Ready.
+
+    No private key stands on the wire, in an answer, in a log or on the disk, least of all the authority's.
+    """
+    wire = site.directory / "byhand.pcap"
+    with recorded(site, wire):
+        boot, node = joined(site, "byhand")
     assert not requests_for(site, "byhand")
     assert {"type": "InternalIP", "address": address_of("byhand")} in node["status"]["addresses"]
     assert boot["state"] == "joined" and step(boot, "join") is not None
+    seen = {"the wire": wire.read_bytes(), **places(site)}
+    assert b"/boot/config" in seen["the wire"], "nothing was seen: the test would prove nothing"
+    wrong = find(seen, known_secrets(site, canaries, tokens))
+    assert not wrong, "\n".join(wrong)

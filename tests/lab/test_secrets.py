@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from netboot.boot.key import boot_key
-from tests.lab.canaries import Tokens, find, known_secrets, places
-from tests.lab.namespace import wait_until
+from tests.lab.canaries import Tokens, find, known_secrets, places, recorded
 from tests.lab.site import Site, mac_of
 
 pytestmark = pytest.mark.lab
-
-
-@contextmanager
-def recorded(site: Site, path: Path) -> Iterator[None]:
-    """Everything that goes over the bridge."""
-    command = ["tcpdump", "-i", "br0", "-s", "0", "-U", "-w", str(path), "-Z", "root"]
-    process = site.lab.start(command, stdout=subprocess.DEVNULL)
-    try:
-        wait_until("the recording", path.exists, 20)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def test_secrets_are_found_nowhere(site: Site, canaries: dict[str, str], tokens: Tokens) -> None:
