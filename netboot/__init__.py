@@ -38,6 +38,7 @@ Where to make a change
     a path of the boot port  a route of web/boot/, and a file beside it
     what a node is given     boot/node_config.py and images/agent/
     a join method            a file in join/, an entry in clusters
+    a right in a cluster     cluster/rights.py and a manifest of config/kubernetes/
     a step's likely cause    a row of boot/stall.py
     a step of a reassignment a function of fleet/reassign.py and its name in model/operation.py
     a simulated client       a row of probe/clients.py
