@@ -28,6 +28,9 @@ log = logging.getLogger("netboot.cluster")
 TIMEOUT = 5.0
 """Seconds that one call may take."""
 
+AGAIN = 0.1
+"""Seconds until a read that failed on the server's side is repeated, once: etcd may elect a leader."""
+
 ANSWER_LIMIT = 16 << 20
 """Octets of one answer: a Node object with its list of images is about 50 kB."""
 
@@ -110,13 +113,16 @@ class Connection:
     async def call(
         self, method: str, path: str, body: Json | None = None, kind: str = "application/json"
     ) -> Json:
-        """One call; a 401 makes a plugin's credential be asked for once more.
+        """One call; a 401 makes a plugin's credential be asked for once more, a 5xx makes a read be repeated.
 
         Raises ClusterUnavailable, ClusterRefused, ClusterError.
         """
         status, answer, headers = await self._once(method, path, body, kind)
         if status == 401 and self._issued is not None:
             self._issued = None
+            status, answer, headers = await self._once(method, path, body, kind)
+        if status >= 500 and method == "GET" and "Retry-After" not in headers:
+            await asyncio.sleep(AGAIN)
             status, answer, headers = await self._once(method, path, body, kind)
         if status >= 300:
             self._raise(status, answer, headers)

@@ -149,7 +149,7 @@ async def test_a_failing_server_is_unavailable_and_a_refusal_is_refused(
     faults.settings.half_500 = True
     faults._count = 0
     with pytest.raises(ClusterUnavailable, match="answered 500: etcdserver"):
-        await api.node("m1")
+        await api.delete_token("abcdef")
     faults.settings.half_500 = False
     faults.authorizer.grants.clear()
     with pytest.raises(ClusterRefused, match='nodes "m1" is forbidden') as raised:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from netboot.cluster import NodeObject
+from netboot.cluster import NodeObject, connection
 from netboot.cluster.client import KubernetesApi
 from netboot.cluster.nodes import node_of
 from netboot.errors import ClusterRefused, ClusterUnavailable
@@ -209,3 +209,30 @@ async def found(api: KubernetesApi) -> NodeObject:
     node = await api.node("m1")
     assert node is not None
     return node
+
+
+async def test_a_read_that_failed_is_repeated_once_and_a_change_is_not(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether a change that failed was made; and one that asks for a pause gets it."""
+    asked: list[str] = []
+    answers: list[tuple[int, dict[str, str]]] = []
+
+    async def once(method: str, path: str, body: object, kind: str) -> object:
+        asked.append(method)
+        status, headers = answers.pop(0)
+        return status, {"metadata": {"name": "m1"}}, headers
+
+    monkeypatch.setattr(connection, "AGAIN", 0.0)
+    monkeypatch.setattr(api._connection, "_once", once)
+    answers += [(500, {}), (200, {})]
+    assert await api.node("m1") is not None and asked == ["GET", "GET"]
+    for method, headers in (("GET", {"Retry-After": "3"}), ("DELETE", {})):
+        asked.clear()
+        answers[:] = [(503, headers)]
+        with pytest.raises(ClusterUnavailable):
+            await (api.node("m1") if method == "GET" else api.delete_token("abcdef"))
+        assert asked == [method]
+    answers[:] = [(500, {}), (500, {})]
+    with pytest.raises(ClusterUnavailable):
+        await api.node("m1")
