@@ -146,11 +146,10 @@ async def test_a_failing_server_is_unavailable_and_a_refusal_is_refused(
     kube: Kube, faults: Faults, api: KubernetesApi
 ) -> None:
     """5xx may be asked again; 403 carries the API's own reason."""
-    faults.settings.half_500 = True
-    faults._count = 0
+    faults.settings.failing = True
     with pytest.raises(ClusterUnavailable, match="answered 500: etcdserver"):
-        await api.delete_token("abcdef")
-    faults.settings.half_500 = False
+        await api.node("m1")
+    faults.settings.failing = False
     faults.authorizer.grants.clear()
     with pytest.raises(ClusterRefused, match='nodes "m1" is forbidden') as raised:
         await api.node("m1")

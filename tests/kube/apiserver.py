@@ -223,7 +223,8 @@ class ApiServer:
         if self.settings.throttle:
             raise _Throttled(self.settings.throttle)
         self._count += 1
-        if self.settings.half_500 and self._count % 2:
+        flaky = self.settings.flaky and self._count.bit_count() % 2
+        if self.settings.failing or flaky or (self.settings.half_500 and self._count % 2):
             raise status.internal("etcdserver: request timed out")
 
     def _user(self, request: web.Request) -> User:

@@ -29,6 +29,10 @@ class Settings:
     """Nobody listens."""
     half_500: bool = False
     """Every second request is answered 500."""
+    flaky: bool = False
+    """Half of all requests are answered 500, in no rhythm that a client could fall into (Thue-Morse)."""
+    failing: bool = False
+    """Every request is answered 500."""
     slow: float = 0.0
     """Seconds before each answer."""
     clock_skew: float = 0.0

@@ -1,6 +1,6 @@
 """How each guard is switched off, in a scratch copy of the daemon that `copied` makes.
 
-SWITCHES patches a module once it has run. Which guard is off stands in a file that is read each time, so that
+SWITCHES patches a module once it has run. Which guards are off stands in a file that is read each time, so that
 one daemon serves all rows. Nothing but the standard library may be imported here: this file is laid into the
 copy as netboot/theft.py, and runs in all its processes, helpers too.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = ""
-"""Where the name of the guard stands that is off; in the copy."""
+"""Where the names of the guards stand that are off; in the copy."""
 VICTIM = ""
 """Whose address counts for everybody's while `script` or `tftp` is off; in the copy."""
 
@@ -24,7 +24,7 @@ def off(guard: str) -> bool:
     """Whether this guard is switched off now."""
     try:
         with open(FILE, encoding="ascii") as file:
-            return file.read().strip() == guard
+            return guard in file.read().split()
     except OSError:
         return False
 

@@ -18,6 +18,7 @@ class Row:
 
     name: str
     guard: str
+    """Its names, where two of them do."""
     attempt: Callable[[Scene], str]
     later: bool = False
     """More than an hour after the boot began."""
@@ -175,7 +176,7 @@ ROWS = (
     Row("guessed key", "key", guessed_key),
     Row("replayed key", "once", replayed_key),
     Row("right key from a foreign address", "address", foreign_address),
-    Row("spoofed MAC while the victim is up", "presence", spoofed_while_up),
+    Row("spoofed MAC while the victim is up", "presence succession", spoofed_while_up),
     Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
     Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between),
     Row("/ipxe for another MAC", "script", script_of_another),

@@ -121,7 +121,8 @@ class Scene:
     @contextmanager
     def ghost(self) -> Iterator[Stranger]:
         """A further machine on the bridge with the victim's MAC address."""
-        with Stranger(self.lab, "ghost", CARDS["m1"], self.directory) as made:
+        self._number += 1
+        with Stranger(self.lab, f"ghost{self._number}", CARDS["m1"], self.directory) as made:
             yield made
 
     # What the cluster and the operator's port are asked
