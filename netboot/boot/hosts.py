@@ -52,7 +52,7 @@ def hosts(inventory: Inventory, leases: Iterable[Lease], now: float) -> Iterator
 
 def render(found: Iterable[Host]) -> bytes:
     """The file: sorted, so that it changes only when a machine does."""
-    lines = sorted(found, key=lambda host: (host.address, host.names))
+    lines = sorted(found, key=lambda host: (int(host.address), host.names))
     return (HEAD + "".join(f"{host}\n" for host in lines)).encode("ascii")
 
 

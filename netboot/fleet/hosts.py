@@ -59,7 +59,8 @@ class HostsFile:
     async def refresh(self) -> None:
         """Look at what has changed, once. A file that cannot be written is told once, and tried again."""
         try:
-            self._content = render(await self._hosts())
+            found = await self._hosts()
+            self._content = await asyncio.to_thread(render, found)  # thousands of lines: DHCP has its turns
             if self._content != self._written:
                 await asyncio.to_thread(replace_file, self._path, self._content)
                 self._written = self._content
