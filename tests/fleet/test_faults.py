@@ -91,7 +91,7 @@ async def test_a_join_ends_right_or_says_why_while_half_of_all_calls_fail(
     house: House, faults: Faults
 ) -> None:
     """500 for the appliance's, kubeadm's and the kubelet's calls: boot after boot, until one is through."""
-    house.method = house.asking.method(discovery_timeout=1)
+    house.machine.discovery = 0.05
     faults.settings.flaky = True
     for number in range(1, 10):
         house.machine.boot()

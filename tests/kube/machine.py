@@ -25,6 +25,8 @@ class Machine:
     system_uuid: str = "4c4c4544-0042-3510-8054-b4c04f564232"
     renew: float = 10.0
     not_ready: str = ""
+    discovery: float = 5.0
+    """Seconds between two looks of kubeadm at cluster-info."""
 
     def boot(self) -> str:
         """Power on with an empty disk: nothing of the last boot is left. Returns the boot id."""
@@ -103,6 +105,7 @@ class Machine:
             "NODE_STANDIN_ROOT": str(self.root),
             "NODE_STANDIN_RENEW": str(self.renew),
             "NODE_STANDIN_NOT_READY": self.not_ready,
+            "NODE_STANDIN_DISCOVERY": str(self.discovery),
             "NODE_STANDIN_HEALTHZ": "0",
         }
 
