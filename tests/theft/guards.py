@@ -1,8 +1,8 @@
 """How each guard is switched off, in a scratch copy of the daemon that `copied` makes.
 
-SWITCHES patches a module once it has run. Which guards are off stands in a file that is read each time, so that
-one daemon serves all rows. Nothing but the standard library may be imported here: this file is laid into the
-copy as netboot/theft.py, and runs in all its processes, helpers too.
+SWITCHES patches a module once it has run. Which guards are off stands in a file that is read each time, so
+that one daemon serves all rows. Nothing but the standard library may be imported here: this file is laid into
+the copy as netboot/theft.py, and runs in all its processes, helpers too.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.theft.__main__ import Outcome, thefts
@@ -21,3 +24,10 @@ def test_nothing_is_stolen_and_the_guard_is_why(outcomes: dict[str, Outcome], na
     one = outcomes[name]
     assert not one.guarded, f"{name} got {one.guarded}"
     assert one.open, f"{name} gets nothing even without its guard: the row proves nothing"
+
+
+def test_the_page_shows_each_route() -> None:
+    """docs/security.md has every row of `scripts/theft`, and none that is not tried."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text()
+    shown = re.findall(r"^\| (.+?) \| nothing \|", page, re.MULTILINE)
+    assert sorted(name.replace("`", "") for name in shown) == sorted(row.name for row in ROWS)
