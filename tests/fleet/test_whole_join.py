@@ -100,7 +100,8 @@ class House:
 @pytest.fixture
 async def house(kube: Kube, tmp_path: Path) -> AsyncIterator[House]:
     """Everything started, the machine switched on."""
-    kube.api.settings.sign_delay = (0.0, 0.02)
+    if kube.kubeadm is None:
+        kube.api.settings.sign_delay = (0.0, 0.02)
     clients = await clients_of(kube)
     asking = Asking(kube, clients)
     for number in range(1, 10):

@@ -19,7 +19,7 @@ async def test_r14_the_authority_is_pinned_and_compared(asking: Asking, kube: Ku
     """caCertHashes always; another authority in cluster-info is withheld for good, before a token is made."""
     material = await asking.method().material(asking.request(), time.time())
     bootstrap = configuration(material)["discovery"]["bootstrapToken"]
-    assert bootstrap["caCertHashes"] == list(pins_of(kube.api.authority.certificate))
+    assert bootstrap["caCertHashes"] == list(pins_of(kube.ca))
     assert bootstrap["apiServerEndpoint"] == kube.endpoint
     kube.api.settings.cluster_info_ca = "wrong"
     refusal = await withheld(asking, "boot-2")
@@ -37,7 +37,7 @@ async def test_r19_a_dead_machine_is_set_to_unknown_and_its_successor_served(
     asking: Asking, kube: Kube
 ) -> None:
     """Watched from the DISCOVER on: no wait at the question once two renew intervals have passed."""
-    await kube.api.control("living_node", name="m1", every=60, boot_id="before")
+    await kube.living_node("m1", every=60, boot_id="before")
     method = asking.method()
     runner = asyncio.get_running_loop().create_task(asking.presence.run())
     asking.presence.observe("blue", "m1")
@@ -52,7 +52,7 @@ async def test_r19_a_dead_machine_is_set_to_unknown_and_its_successor_served(
 
 async def test_r19_a_dead_machine_that_was_not_watched_is_waited_for(asking: Asking, kube: Kube) -> None:
     """After a restart of the appliance the looks begin at the question; waiting costs no credential."""
-    await kube.api.control("living_node", name="m1", every=60)
+    await kube.living_node("m1", every=60)
     method = asking.method()
     until = time.monotonic() + 10
     waits = 0
@@ -69,8 +69,8 @@ async def test_r19_a_dead_machine_that_was_not_watched_is_waited_for(asking: Ask
 
 async def test_r19_an_operator_may_forbid_to_mark_node_objects(asking: Asking, kube: Kube) -> None:
     """node_actions.mark_unknown: false leaves the Node object alone; the machine waits for its cluster."""
-    await kube.api.control("living_node", name="m1", every=60)
-    await kube.api.control("delete", resource="leases", namespace="kube-node-lease", name="m1")
+    await kube.living_node("m1", every=60)
+    kube.remove("leases", "m1", "kube-node-lease")
     request = asking.request()
     forbidden = replace(
         request, cluster=replace(request.cluster, node_actions=NodeActions(mark_unknown=False))
@@ -82,15 +82,15 @@ async def test_r19_an_operator_may_forbid_to_mark_node_objects(asking: Asking, k
 
 async def test_r19_no_lease_is_a_dead_machine(asking: Asking, kube: Kube) -> None:
     """A Node object that is Ready without a Lease."""
-    await kube.api.control("living_node", name="m1", every=60)
-    await kube.api.control("delete", resource="leases", namespace="kube-node-lease", name="m1")
+    await kube.living_node("m1", every=60)
+    kube.remove("leases", "m1", "kube-node-lease")
     await asking.method().material(asking.request(), time.time())
     assert kube.ready("m1") == "Unknown"
 
 
 async def test_r19_an_impostor_is_withheld_for_good_and_reported(asking: Asking, kube: Kube) -> None:
     """Another machine lives under the name: no token, the Node object untouched, the operator told."""
-    await kube.api.control("living_node", name="m1", every=0.2)
+    await kube.living_node("m1", every=0.2)
     method = asking.method()
     asking.presence.observe("blue", "m1")
     reason = None
@@ -110,7 +110,7 @@ async def test_r19_a_node_that_changed_meanwhile_is_looked_at_again(
     asking: Asking, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody touched the Node object between our look and our patch: 409, so the question is asked anew."""
-    await kube.api.control("living_node", name="m1", every=60)
+    await kube.living_node("m1", every=60)
     api = asking.clients.api("blue")
     method = asking.method()
     asking.presence.observe("blue", "m1")
@@ -136,7 +136,7 @@ async def test_r19_a_node_that_changed_meanwhile_is_looked_at_again(
 
 async def test_a_node_that_is_not_ready_is_in_nobodys_way(asking: Asking, kube: Kube) -> None:
     """kubeadm joins over it, and its incarnation is remembered."""
-    await kube.api.control("living_node", name="m1", every=0.05)
+    await kube.living_node("m1", every=0.05)
     condition = {"type": "Ready", "status": "False"}
     await kube.api.control(
         "merge", resource="nodes", name="m1", patch={"status": {"conditions": [condition]}}
