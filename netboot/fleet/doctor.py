@@ -7,6 +7,7 @@ Nothing here keeps the appliance from serving. Looking at start and after a relo
 from __future__ import annotations
 
 import asyncio
+import math
 import logging
 import re
 import time
@@ -240,7 +241,7 @@ class Doctor:
         probe = BootstrapToken(
             token_id=self._draw(6),
             secret=self._draw(16),
-            expiration=_rfc3339(self._clock() + (api.skew or 0.0) + self._probe_life),
+            expiration=_rfc3339(math.ceil(self._clock() + (api.skew or 0.0) + self._probe_life)),
             groups=(NODE_BOUND,),
             description="netboot: a probe of the cluster's controllers, which nobody is given",
         )

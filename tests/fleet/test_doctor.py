@@ -43,7 +43,7 @@ class Ward:
             pins=pins_of,
             draw=lambda n: "".join(secrets.choice(ALPHABET) for _ in range(n)),
             clock=time.time,
-            probe_life=1.0,
+            probe_life=2.0,
         )
 
     async def examine(self, **settings: Any) -> Sequence[Finding]:
