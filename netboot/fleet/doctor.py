@@ -7,8 +7,8 @@ Nothing here keeps the appliance from serving. Looking at start and after a relo
 from __future__ import annotations
 
 import asyncio
-import math
 import logging
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
