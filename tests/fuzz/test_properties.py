@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
