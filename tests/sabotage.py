@@ -65,6 +65,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/boot/test_succession.py::test_a_session_that_speaks_after_the_next_boot_began_proves_two_machines",
     ),
     Sabotage(
+        "a declared UUID has to be the claiming system's own: believe the MAC address",
+        "netboot/boot/session.py",
+        "    if said is None or said not in (node.uuid, other_order(node.uuid)):",
+        "    if False:",
+        "tests/web/boot/test_claims.py::test_a_machine_without_the_declared_uuid_gets_no_session",
+    ),
+    Sabotage(
+        "a machine at another place than declared gets no secret: forget what its relay agent says",
+        "netboot/dhcp/chronicle.py",
+        "            self._boots.annotate(boot.id, doubt=doubt)",
+        "            pass",
+        "tests/dhcp/test_chronicle.py::test_a_boot_tells_what_does_not_fit_its_node",
+    ),
+    Sabotage(
         "a lease is on disk before its ACK: send first",
         "netboot/dhcp/answering.py",
         "            if claim is not None:\n                try:",

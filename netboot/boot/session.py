@@ -17,9 +17,9 @@ from typing import Any
 from netboot.boot.key import KEY, boot_key, same, session_secret
 from netboot.errors import Refused, TooLate
 from netboot.model.boot import REPORTED, Boot, Claim
-from netboot.model.inventory import Network
+from netboot.model.inventory import Network, Node
 from netboot.model.lease import Lease
-from netboot.model.machine import Mac
+from netboot.model.machine import Mac, other_order, uuid_of
 
 MAX_CLAIM = 16 * 1024
 MAX_REQUEST = 4 * 1024
@@ -188,6 +188,25 @@ def check_claim(
         return standing
     check_unused(boot, standing, now)
     return None
+
+
+MEND_IDENTITY = "mend what is declared of this node, or find out whose machine this is"
+
+
+def check_identity(boot: Boot) -> None:
+    """Whether a machine fits in all that its node is declared with, as DHCP saw it; Refused (404)."""
+    if boot.doubt:
+        raise Refused(404, f"{boot.mac} asks for what is {boot.node}'s, but {boot.doubt}")
+
+
+def check_uuid(request: ClaimRequest, node: Node | None) -> None:
+    """Whether the system that claims has its node's declared UUID, in either byte order; Refused (404)."""
+    if node is None or not node.uuid:
+        return
+    said = uuid_of(request.uuid or "")
+    if said is None or said not in (node.uuid, other_order(node.uuid)):
+        text = f"with the UUID {said or 'of nobody'}, and {node.name} is declared with {node.uuid}"
+        raise Refused(404, f"{request.mac} claims {text}")
 
 
 def repeats(request: ClaimRequest, address: IPv4Address, standing: Claim, now: float) -> bool:

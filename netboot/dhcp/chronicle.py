@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netboot.dhcp.engine import Claim, Reply
+from netboot.dhcp.identity import contradiction
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.wire import Kind
 from netboot.events import Boots, Journal
 from netboot.model.boot import Boot
+from netboot.model.inventory import Node
 from netboot.model.machine import Client, Speaker
 
 RECEIVED = ("", *(f"dhcp_received_{kind.name.lower()}" for kind in Kind))
@@ -34,19 +36,30 @@ class Chronicle:
         current = self._boots.of_node(assignment.name)
         if client.speaker is Speaker.SYSTEM:
             return current
-        if kind is not Kind.DISCOVER and (kind is not Kind.REQUEST or current is not None):
-            return current
-        boot = self._boots.discovered(
-            client.mac,
-            node=assignment.name,
-            cluster=assignment.cluster.name,
-            now=now,
-            declared=assignment.node is not None,
-        )
-        if current is None or boot.id != current.id:
-            for observer in self.on_boot:
-                observer(boot)
+        boot = current
+        if kind is Kind.DISCOVER or (kind is Kind.REQUEST and current is None):
+            boot = self._boots.discovered(
+                client.mac,
+                node=assignment.name,
+                cluster=assignment.cluster.name,
+                now=now,
+                declared=assignment.node is not None,
+            )
+            if current is None or boot.id != current.id:
+                for observer in self.on_boot:
+                    observer(boot)
+        if boot is not None and assignment.node is not None and assignment.node.known_further:
+            self._doubt(boot, client, assignment.node, profile)
         return boot
+
+    def _doubt(self, boot: Boot, client: Client, node: Node, profile: Profile) -> None:
+        """Whether this machine fits in all that its node is declared with: what it says last counts."""
+        doubt = contradiction(client, node, profile.network)
+        if doubt != boot.doubt and not boot.claimed:
+            self._boots.annotate(boot.id, doubt=doubt)
+        if doubt:
+            text = f"{client.mac} is {node.name} by its MAC, but {doubt}: it gets an address and no secret"
+            self._journal.refused("dhcp_identity_doubted", text, source=client.mac)
 
     def step(self, boot: Boot | None, client: Client, step: str, detail: str) -> None:
         """A step of a boot; a running system's packets are none."""

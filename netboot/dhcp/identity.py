@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from netboot.dhcp.profile import Profile
 from netboot.model.boot import Boot
-from netboot.model.inventory import Inventory
+from netboot.model.inventory import Inventory, Network, Node
 from netboot.model.lease import Lease
-from netboot.model.machine import Client, Mac
+from netboot.model.machine import Client, Mac, other_order
 
 
 def is_second(mac: Mac, profile: Profile, lease: Lease | None, boot: Boot | None, now: float) -> bool:
@@ -34,6 +34,29 @@ def said_twice(mac: Mac, profile: Profile, lease: Lease) -> str:
         f"{mac} says that it is {node} (by its {by}), but {lease.mac} is that and lives at {lease.address}; "
         f"give them identities of their own, or list all cards under macs where they are of one machine"
     )
+
+
+def contradiction(client: Client, node: Node, network: Network) -> str:
+    """Which declared identity of the node this machine's firmware does not have; empty for none.
+
+    Its MAC address is enough for an address. A secret is for the machine that fits in all that was declared:
+    whoever takes a MAC address over has neither its UUID nor its place. A client identifier tells nothing,
+    because firmware, boot loaders and systems each send their own.
+    """
+    if node.uuid and client.uuid and client.uuid not in (node.uuid, other_order(node.uuid)):
+        return f"its firmware's UUID is {client.uuid}, and {node.name} is declared with {node.uuid}"
+    if node.circuit_id is None and node.remote_id is None:
+        return ""
+    if client.giaddr not in network.relays:
+        return f"it asks past the listed relay agents, and {node.name} is declared behind one"
+    for declared, said, what in (
+        (node.circuit_id, client.circuit_id, "circuit id"),
+        (node.remote_id, client.remote_id, "remote id"),
+    ):
+        if declared is not None and said != declared:
+            place = said.hex() if said else "none"
+            return f"its relay agent's {what} is {place}, and {node.name} is declared with {declared.hex()}"
+    return ""
 
 
 def claims_of(client: Client) -> tuple[object, ...]:

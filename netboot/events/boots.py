@@ -41,6 +41,7 @@ class Facts(TypedDict, total=False):
     address: IPv4Address | None
     system_uuid: str | None
     claimed: bool
+    doubt: str
 
 
 class Boots:

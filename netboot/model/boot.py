@@ -63,6 +63,8 @@ class Boot:
     claimed: bool = False
     address: IPv4Address | None = None
     system_uuid: str | None = None
+    doubt: str = ""
+    """Why this machine may be another one than the node whose MAC address it has; empty for no reason."""
     quirks: tuple[str, ...] = ()
     """What its replies followed for its firmware's sake, each with the reason why."""
 

@@ -102,6 +102,9 @@ class TftpScripts:
         if boot is None or boot.ended is not None or await self._store.claim_of(boot.id) is not None:
             reason = "that boot is over, a new one begins"
             return loaders.wait_script(loader, reason, server=server, mac=mac, seconds=2)
+        if boot.doubt:
+            self._refuse(f"{mac} asked, but {boot.doubt}", asker.address)
+            return loaders.wait_script(loader, boot.doubt, session.MEND_IDENTITY, server=server, mac=mac)
         self._planned(name, decision, boot, lease)
         return loaders.machine_script(
             loader, decision, base=self._base(server), server=server, mac=mac, address=lease.address

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from netboot.boot.stall import DISK
 from netboot.model.boot import Boot
 from netboot.model.machine import Mac
+from tests.dhcp.test_identity import OTHER_RELAY, RELAY, SWAPPED, UUID_TEXT, WIRE, agent, stock
 from tests.dhcp.world import (
     IPXE,
     NODE_ADDRESS,
@@ -81,3 +84,50 @@ async def test_a_request_after_our_restart_still_has_a_boot() -> None:
     await world.say(selecting(NODE_MACS[0], offer, PXE_X64))
     boot = world.boots.of_node("m1")
     assert boot is not None and (await world.store.leases())[0].boot_id == boot.id
+
+
+PLACE = {"circuit_id": b"eth1/7"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "said", "giaddr", "doubt"),
+    [
+        ({"uuid": UUID_TEXT}, {97: WIRE}, None, ""),
+        ({"uuid": UUID_TEXT}, {97: SWAPPED}, None, ""),
+        ({"uuid": UUID_TEXT}, {}, None, ""),
+        ({"uuid": UUID_TEXT}, {97: b"\0" + bytes(range(16))}, None, "its firmware's UUID is 00010203-"),
+        (PLACE, {82: agent(b"eth1/7")}, RELAY, ""),
+        (PLACE, {82: agent(b"eth1/8")}, RELAY, "circuit id is 657468312f38"),
+        (PLACE, {}, RELAY, "circuit id is none"),
+        (PLACE, {82: agent(b"eth1/7")}, OTHER_RELAY, "past the listed relay agents"),
+        (PLACE, {}, None, "past the listed relay agents"),
+        ({"remote_id": b"sw1"}, {82: agent(b"eth1/7", b"sw2")}, RELAY, "remote id is 737732"),
+    ],
+)
+async def test_a_boot_tells_what_does_not_fit_its_node(
+    declared: dict[str, object], said: dict[int, bytes], giaddr: str | None, doubt: str
+) -> None:
+    """By its MAC it is the node and gets its address; what else was declared decides about secrets."""
+    world = World(stock(**declared))
+    ack = await world.get_address(NODE_MACS[0], options={**PXE_X64, **said}, giaddr=giaddr or "0.0.0.0")
+    boot = world.boots.of_node("m1")
+    assert ack.yiaddr == int(NODE_ADDRESS) and boot is not None
+    assert doubt in boot.doubt and bool(boot.doubt) is bool(doubt)
+    assert bool(world.reported("dhcp_identity_doubted")) is bool(doubt)
+
+
+async def test_a_client_identifier_raises_no_doubt() -> None:
+    """Firmware, boot loaders and systems each send their own."""
+    world = World(stock(client_id=b"\xff\0\0\0\1abc"))
+    await world.get_address(NODE_MACS[0], options={**PXE_X64, 61: b"\0other"})
+    boot = world.boots.of_node("m1")
+    assert boot is not None and boot.doubt == ""
+
+
+async def test_what_a_machine_says_last_counts() -> None:
+    """A doubtful DISCOVER that somebody sends meanwhile holds up nobody's boot for good."""
+    world = World(stock(uuid=UUID_TEXT))
+    await world.say(discover(NODE_MACS[0], {**PXE_X64, 97: b"\0" + bytes(range(16))}))
+    await world.get_address(NODE_MACS[0], options={**PXE_X64, 97: WIRE})
+    boot = world.boots.of_node("m1")
+    assert boot is not None and boot.doubt == ""

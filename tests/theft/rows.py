@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.interop.stranger import Stranger
 from tests.lab.appliance import API
-from tests.theft.scene import ADDRESSES, CARDS, OUTSIDE, Scene
+from tests.theft.scene import ADDRESSES, CARDS, OFF, OUTSIDE, Scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def spoofed_while_up(scene: Scene) -> str:
         scene.kube.control("dead_node", name="m1")
         for resource, namespace in (("nodes", ""), ("leases", "kube-node-lease")):
             scene.kube.control("delete", resource=resource, name="m1", namespace=namespace)
+
+
+def spoofed_while_off(scene: Scene) -> str:
+    """The victim is off, and declared with its UUID; a machine with its MAC address boots as it."""
+    with scene.ghost(OFF["macs"][0]) as ghost:
+        return token_for(scene, scene.claim(ghost, scene.opens(ghost)), ghost)
 
 
 def token_for(scene: Scene, session: str, machine: Stranger) -> str:
@@ -179,6 +185,7 @@ ROWS = (
     Row("spoofed MAC while the victim is up", "presence succession", spoofed_while_up),
     Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
     Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between),
+    Row("spoofed MAC of a machine that is off, declared with its UUID", "identity", spoofed_while_off),
     Row("/ipxe for another MAC", "script", script_of_another),
     Row("per-machine files by TFTP", "tftp", per_machine_by_tftp),
     Row("reports without session", "session", report_without_session),

@@ -25,6 +25,13 @@ from tests.theft.guards import copied
 
 CARDS = {"m1": "52:54:00:77:71:01", "m2": "52:54:00:77:71:02", "m3": "52:54:00:77:71:03"}
 ADDRESSES = {"m1": "10.77.0.21", "m2": "10.77.0.22", "m3": "10.77.0.23"}
+OFF = {
+    "name": "m4",
+    "macs": ["52:54:00:77:71:04"],
+    "address": "10.77.0.24",
+    "uuid": "4c4c4544-0042-3510-8054-b4c04f564232",
+}
+"""A machine that is switched off, declared with its UUID."""
 THIEF = "52:54:00:77:7f:01"
 OUTSIDE = "nothing of this is offered"
 FILES = {"vmlinuz": b"kernel" * 400, "initrd.img": b"initrd" * 400, "root.squashfs": b"squashfs" * 4000}
@@ -119,10 +126,10 @@ class Scene:
         return token
 
     @contextmanager
-    def ghost(self) -> Iterator[Stranger]:
-        """A further machine on the bridge with the victim's MAC address."""
+    def ghost(self, mac: str = CARDS["m1"]) -> Iterator[Stranger]:
+        """A further machine on the bridge with the victim's MAC address, or another one's."""
         self._number += 1
-        with Stranger(self.lab, f"ghost{self._number}", CARDS["m1"], self.directory) as made:
+        with Stranger(self.lab, f"ghost{self._number}", mac, self.directory) as made:
             yield made
 
     # What the cluster and the operator's port are asked
@@ -177,7 +184,8 @@ def config(directory: Path, kubeconfig: Path) -> dict[str, Any]:
     """The operator's file: three declared nodes bound to their tokens, and a pool for everybody else."""
     join = {"method": "kubeadm", "kubeconfig": str(kubeconfig)}
     lab = {"name": "lab", "subnet": "10.77.0.0/24", "interface": "br0", "range": "10.77.0.100-10.77.0.160"}
-    nodes = [{"name": n, "macs": [CARDS[n]], "address": ADDRESSES[n]} for n in CARDS]
+    nodes: list[dict[str, Any]] = [{"name": n, "macs": [CARDS[n]], "address": ADDRESSES[n]} for n in CARDS]
+    nodes.append(OFF)
     return {
         "server": {
             "data_dir": str(directory / "data"),

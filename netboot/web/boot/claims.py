@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from netboot.boot import session
@@ -41,6 +42,7 @@ class Claims:
         boot = session.boot_of_key(key, self._candidates(lease), site.secret)
         session.check_unused(boot, await site.store.claim_of(boot.id), site.clock())
         assignment = self._assigned.of(boot, lease.network)
+        self._fits(boot, lambda: session.check_identity(boot))
         https = site.https if site.https and site.https.ca else None
         seed = seed_cpio(
             key=key,
@@ -73,6 +75,14 @@ class Claims:
         if last is not None and last.detail != session.BY_TFTP:  # that one decides about the next claim
             self._site.boots.step(boot_id, last.step, detail=why)
 
+    def _fits(self, boot: Boot, check: Callable[[], None]) -> None:
+        """Let the boot show why its machine is none that was declared. Raises Refused."""
+        try:
+            check()
+        except Refused as error:
+            self._waits(boot.id, error.reason)
+            raise
+
     def _not_yet(self, boot: Boot, pool: Pool, now: float) -> Response | None:
         """The answer to a claim that its pool does not admit now, None where it does."""
         seconds = self._rates.wait(pool, boot.id, now)
@@ -92,6 +102,8 @@ class Claims:
         if repeated is None:
             to = recipient(wanted.certificate)
             assignment = self._assigned.of(boot, lease.network)
+            self._fits(boot, lambda: session.check_identity(boot))
+            self._fits(boot, lambda: session.check_uuid(wanted, assignment.node))
             if not_yet := self._not_yet(boot, assignment.pool, now):
                 return not_yet
             await self._lengthen(lease, assignment.network)

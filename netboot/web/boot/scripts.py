@@ -86,6 +86,11 @@ class Scripts:
             return ipxe.no_boot_script(decision, base=base)
         if boot is None or boot.ended is not None or await site.store.claim_of(boot.id) is not None:
             return ipxe.wait_script("that boot is over, a new one begins", base=base, seconds=2, renew=True)
+        if boot.doubt:
+            self._refuse(f"{mac} asked, but {boot.doubt}", request.client)
+            return ipxe.wait_script(
+                boot.doubt, base=base, remedy=session.MEND_IDENTITY, seconds=30, renew=True
+            )
         if wait := self._queue.enter(request.client, boot.id, "script"):
             remedy = "server.storm sets how many download at once"
             return ipxe.wait_script(str(wait), base=base, remedy=remedy, seconds=wait.seconds, renew=True)

@@ -222,3 +222,50 @@ async def test_a_pool_admits_so_many_claims_and_the_others_wait(tmp_path: Path, 
         assert again.status == 200, "the identical request counts no second time"
         world.now += 20
         assert (await claim(boot, claim_body(node), NODE)).status == 200
+
+
+DECLARED = "4c4c4544-0042-3510-8054-b4c04f564232"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (DECLARED, 200),
+        (DECLARED.upper(), 200),
+        ("44454c4c-4200-1035-8054-b4c04f564232", 200),
+        ("4c4c4544-0042-3510-8054-b4c04f564233", 404),
+        ("", 404),
+    ],
+    ids=["its own", "in capitals", "in SMBIOS' byte order", "another", "none"],
+)
+async def test_a_machine_without_the_declared_uuid_gets_no_session(
+    tmp_path: Path, node: Identity, said: str, status: int
+) -> None:
+    """Its MAC address can be taken over; the boot shows whose machine it is not, and the key stays good."""
+    async with running(tmp_path) as world:
+        (declared,) = world.inventory.nodes
+        world.inventory = replace(world.inventory, nodes=(replace(declared, uuid=DECLARED),))
+        boot = await world.lease()
+        await world.script()
+        path = f"/boot/{world.key(boot)}/claim"
+        answer = await world.ask(path, method="POST", body=claim_body(node, uuid=said))
+        assert answer.status == status
+        standing = await world.store.claim_of(boot.id)
+        assert (standing is not None) is (status == 200)
+        shown = world.boots.get(boot.id)
+        told = bool(shown and any("is declared with" in step.detail for step in shown.steps))
+        assert told is (status == 404)
+
+
+async def test_a_machine_at_the_wrong_place_gets_a_reason_and_no_seed(tmp_path: Path, node: Identity) -> None:
+    """DHCP saw what does not fit: script, seed and claim say so, until the machine fits."""
+    async with running(tmp_path) as world:
+        boot = await world.lease()
+        key = world.key(boot)
+        world.boots.annotate(boot.id, doubt="its relay agent's circuit id is none")
+        script = await world.script()
+        assert script.status == 200 and "circuit id is none" in script.text and key not in script.text
+        assert (await world.ask(f"/boot/{key}/seed.cpio")).status == 404
+        assert (await world.ask(f"/boot/{key}/claim", method="POST", body=claim_body(node))).status == 404
+        world.boots.annotate(boot.id, doubt="")
+        assert (await world.ask(f"/boot/{key}/claim", method="POST", body=claim_body(node))).status == 200
