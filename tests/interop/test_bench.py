@@ -18,6 +18,7 @@ COMMANDS = (
     ("daemon",),
     ("storm",),
     ("http", "--case", "scripts"),
+    ("memory",),
 )
 
 

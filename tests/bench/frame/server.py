@@ -76,6 +76,10 @@ class Server:
         """Octets of memory of all its processes (PSS)."""
         return cpu.memory(self.pid)
 
+    def descriptors(self) -> int:
+        """Open descriptors of all its processes."""
+        return cpu.descriptors(self.pid)
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
