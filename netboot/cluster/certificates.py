@@ -68,9 +68,9 @@ class CertificateCalls(Calls):
             "message": message,
             "lastUpdateTime": rfc3339(now),
         }
-        metadata = {
-            "name": request.name, "uid": request.uid, "resourceVersion": request.resource_version
-        }  # fmt: skip
+        # labels and the like stay: an update takes the place of the whole object
+        precondition = {"uid": request.uid, "resourceVersion": request.resource_version}
+        metadata = {**(body.get("metadata") or {}), "name": request.name, **precondition}
         status = dict(body.get("status") or {})
         status["conditions"] = [*(status.get("conditions") or ()), condition]
         decided = body | {"metadata": metadata, "status": status}

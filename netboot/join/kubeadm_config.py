@@ -102,6 +102,7 @@ def _registration(request: JoinRequest, newer: bool) -> Json:
     return {
         "name": request.node,
         "criSocket": request.cluster.join.cri_socket,
-        "taints": [{k: v for k, v in taint.items() if v} for taint in taints],
+        # without the field kubeadm taints control planes itself; an empty list would keep it from that
+        **({"taints": [{k: v for k, v in t.items() if v} for t in taints]} if taints else {}),
         "kubeletExtraArgs": [{"name": k, "value": v} for k, v in arguments.items()] if newer else arguments,
     }

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -55,6 +56,23 @@ async def test_a_request_is_submitted_approved_and_issued(api: KubernetesApi) ->
     assert abs(left - 86400) < 600
     found = await api.certificate_request("csr-1")
     assert found is not None and found.approved and found.message == "for a test"
+
+
+async def test_a_decision_keeps_what_else_stands_on_the_request(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The update takes the place of the whole object: labels of others stay, the preconditions are ours."""
+    made = await submit(api)
+    puts: list[Any] = []
+
+    async def call(method: str, path: str, body: Any = None) -> Any:
+        puts.append(body)
+        return {"metadata": {"name": "csr-1", "resourceVersion": "999", "labels": {"theirs": "x"}}}
+
+    monkeypatch.setattr(api._connection, "call", call)
+    await api.decide(made, approve=True, reason="Netboot", message="for a test", now=time.time())
+    metadata = {"name": "csr-1", "uid": made.uid, "resourceVersion": made.resource_version}
+    assert puts[-1]["metadata"] == {**metadata, "labels": {"theirs": "x"}}
 
 
 async def test_a_denied_request_stays_denied(api: KubernetesApi) -> None:

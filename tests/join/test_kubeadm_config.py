@@ -135,6 +135,12 @@ def test_a_control_plane_is_given_the_certificate_key(minor: int) -> None:
     assert "abab" not in repr(credential)
 
 
+@pytest.mark.parametrize("minor", [30, 31])
+def test_a_control_plane_without_taints_of_its_own_keeps_kubeadms(minor: int) -> None:
+    """An empty list would let every pod run on it."""
+    assert "taints" not in json.loads(made(minor, replace(REQUEST, taints=())))["nodeRegistration"]
+
+
 @pytest.mark.parametrize(
     "socket",
     [
