@@ -40,6 +40,7 @@ from netboot.model.boot import Boot
 from netboot.model.inventory import Cluster
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
+from netboot.model.operation import Operation
 from netboot.nodecare import NodeCare
 from netboot.store.sqlite import SqliteStore
 
@@ -108,6 +109,7 @@ class Clusterwork:
             journal=journal,
             clock=time.time,
             new_id=lambda: boot_id(time.time(), secrets.token_bytes(4)),
+            placed=self._placed,
         )
         self.sign_of_life = self._node_objects.sign
 
@@ -168,6 +170,11 @@ class Clusterwork:
         """This boot is over."""
         self._joining.ended(boot)
         self.nodes.gate.left(boot.id)
+
+    def _placed(self, operation: Operation) -> None:
+        """This machine's tags may be others now: its Node object is looked at, on either side."""
+        for side in {operation.old, operation.new}:
+            self.nodes.reconciler.redeclared(side.cluster, side.node)
 
     async def revoke(self, boot_id: str) -> None:
         """Take back what any method gave this boot: an assignment may have changed the method since."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,7 +18,9 @@ from netboot.fleet.roster import Roster
 from netboot.model.inventory import Cluster, Inventory, JoinSettings, Network, Node, Pool
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
+from netboot.model.operation import Order
 from netboot.store.sqlite import SqliteStore
+from tests.fleet.waiting import passed
 
 NETWORK = Network("lab", IPv4Network("10.0.0.0/24"), "eth1", IPv4Address("10.0.0.1"))
 CLUSTERS = {
@@ -84,6 +87,22 @@ async def test_an_alarm_is_an_error_of_its_machine(work: Clusterwork) -> None:
     for alarm in (True, True, False):
         work._report("token_misused", "text", mac, alarm)
     assert len(work._journal.events(mac)) == 2 and work.problem("blue") is None
+
+
+async def test_an_assignment_has_its_node_object_looked_at(
+    work: Clusterwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its old name and its new one: its tags may be others."""
+    looked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        work.nodes.reconciler, "redeclared", lambda cluster, name: looked.append((cluster, name))
+    )
+    await work.operations.assign("m2", Order(cluster="bare", name="n2"))
+    running = asyncio.create_task(work.operations.run())
+    await passed(lambda: looked)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert sorted(looked) == [("bare", "m2"), ("bare", "n2")]
 
 
 def lease(name: str) -> Lease:

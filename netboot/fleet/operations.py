@@ -68,9 +68,11 @@ class Operations:
         journal: Journal,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        placed: Callable[[Operation], None] = lambda _: None,
         power: PowerDriver | None = None,
         patience: Patience | None = None,
     ) -> None:
+        """`placed` is told of each operation that has just changed what the machine is assigned to."""
         self.clusters = clusters
         self.boots = boots
         self.power = power
@@ -81,6 +83,7 @@ class Operations:
         self._journal = journal
         self._clock = clock
         self._new_id = new_id
+        self._placed = placed
         self._of: dict[str, Operation] = {}
         self._running: dict[str, _Running] = {}
         self._turns = asyncio.Lock()
@@ -168,6 +171,8 @@ class Operations:
             self._roster.place(outcome.place)
         if outcome.remove is not None:
             self._roster.remove(outcome.remove)
+        if outcome.place is not None or outcome.remove is not None:
+            self._placed(operation)
         self._tell(before, operation)
         if operation.ended is None:
             self._follow(operation.id)

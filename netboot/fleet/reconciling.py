@@ -129,6 +129,11 @@ class Reconciler:
             for name in self._watch.looked_at(cluster):
                 self._mark(cluster, name)
 
+    def redeclared(self, cluster: str, name: str) -> None:
+        """An operator has just changed what is declared for one Node object."""
+        self._efforts.pop((cluster, name), None)
+        self._mark(cluster, name)
+
     def differences(self, cluster: str, name: str) -> tuple[str, ...] | None:
         """In what a Node object differs from the file; None where that is not known or not ours."""
         node = self._watch.find(cluster, name) if self._watch.live(cluster) else None

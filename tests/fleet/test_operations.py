@@ -62,6 +62,19 @@ async def test_an_operation_waits_for_the_disk(house: House, monkeypatch: pytest
     await _end(running)
 
 
+async def test_whoever_wants_to_know_is_told_of_an_assignment_in_force() -> None:
+    """When it is there, and not before: tags of a running machine may be others from here on."""
+    told: list[tuple[Operation, bool]] = []
+    house = House(MemoryStore(), house_inventory(Path("blue"), Path("red")))
+    house.operations._placed = lambda o: told.append((o, bool(house.roster.placements())))
+    operation = await house.operations.assign(STRANGER, TO_BARE)
+    assert not told
+    running = asyncio.get_running_loop().create_task(house.operations.run())
+    await until(lambda: bool(told))
+    assert [(o.id, placed) for o, placed in told] == [(operation.id, True)]
+    await _end(running)
+
+
 async def test_an_error_of_our_own_is_told_and_tried_again(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,18 @@ async def test_drift_is_corrected_and_what_others_set_is_left_alone(house: House
         assert house.patches == 2
 
 
+async def test_an_assignment_with_other_tags_counts_at_once(house: House) -> None:
+    """Nothing about the Node object has changed, only what is declared; no pause holds it up."""
+    async with at_work(house):
+        house.make("m1")
+        await passed(lambda: house.taints("m1"))
+        for _ in range(FREE + 1):
+            house.reconciler._effort("blue", "m1").corrected(asyncio.get_running_loop().time())
+        house.declared["m1"] = replace(DECLARED, labels={"rack": "2", ROLE: ""})
+        house.reconciler.redeclared("blue", "m1")
+        await passed(lambda: house.labels("m1")["rack"] == "2")
+
+
 async def test_with_the_switches_off_hands_are_off_and_drift_is_shown(house: House) -> None:
     """No patch at all; what differs is there to see."""
     house.declared["m1"] = replace(DECLARED, corrects_labels=False, corrects_taints=False)
