@@ -1,11 +1,11 @@
-"""`python -m tests.chaos leases|boots --times N --seed S`, which is what scripts/chaos runs."""
+"""`python -m tests.chaos leases|boots|day ... --seed S`, which is what scripts/chaos runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.chaos import boots, leases
+from tests.chaos import boots, day, leases
 
 
 def main() -> int:
@@ -16,6 +16,7 @@ def main() -> int:
     kinds = parser.add_subparsers(metavar="WHAT", required=True)
     leases.register(kinds)
     boots.register(kinds)
+    day.register(kinds)
     args = parser.parse_args()
     return int(args.run(args))
 

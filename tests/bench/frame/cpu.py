@@ -94,14 +94,16 @@ def tree(pid: int) -> Iterator[int]:
 
 def memory(pid: int) -> int:
     """Octets of memory of a tree, shared pages counted once (PSS)."""
-    total = 0
-    for each in tree(pid):
-        try:
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return total * 1024
+    return sum(map(pss, tree(pid)))
+
+
+def pss(pid: int) -> int:
+    """Octets of memory of one process, its share of shared pages; 0 where it has ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) * 1024
 
 
 def descriptors(pid: int) -> int:
