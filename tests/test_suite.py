@@ -127,16 +127,19 @@ def test_a_few_failures_of_a_part_with_strangers_run_once_more(
     """Really once: a test that needs a third try has failed."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # the report is written by no worker
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
+        "addopts = -m 'not root'\nmarkers =\n    root: as in the project's own settings\n"
+    )
     tries = tmp_path / "tries"
     test = tmp_path / "test_it.py"
     test.write_text(
-        "def test_it():\n"
+        "import pytest\n@pytest.mark.root\ndef test_it():\n"
         f"    with open({str(tries)!r}, 'a+') as file:\n"
         "        file.write('x'); file.seek(0)\n"
         f"        assert len(file.read()) >= {passes_at}\n"
     )
-    command = (sys.executable, "-m", "pytest", "-p", "tests.support.report", str(test))
+    command = (sys.executable, "-m", "pytest", "-p", "tests.support.report", "-m", "root", str(test))
     part = Part("root", command, 60, second_try=True, folder=tmp_path)
     assert run(part, tmp_path / "report").status == status
     assert len(tries.read_text()) == 2

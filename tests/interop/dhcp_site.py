@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -118,7 +119,9 @@ class Host:
 
     def bridge(self, name: str, address: str) -> None:
         """A link of our own."""
-        self.ip(f"link add {name} type bridge stp_state 0 forward_delay 0")
+        # an address of its own: else it is one of its ports', and another one when that is unplugged
+        card = f"02:00:{IPv4Address(address.partition('/')[0]).packed.hex(':')}"
+        self.ip(f"link add {name} address {card} type bridge stp_state 0 forward_delay 0")
         self.ip(f"addr add {address} dev {name}")
         self.ip(f"link set {name} up")
 

@@ -93,8 +93,8 @@ def run(part: Part, report: Path) -> Outcome:
     broken = [row["test"] for row in rows_of(report)[known:] if row["outcome"] in BROKEN]
     if not part.second_try or first.status != SOME_FAILED or not 0 < len(broken) <= SECOND_TRIES:
         return first
-    again = (sys.executable, "-m", "pytest", "-p", "tests.support.report", *dict.fromkeys(broken))
-    second = _run(Part(f"{part.name}, once more", again, part.limit, folder=part.folder), report)
+    again = (*pytest_command("", 1, ()), *dict.fromkeys(broken))
+    second = _run(Part(f"{part.name}, once more", again, part.limit, tests=False, folder=part.folder), report)
     return Outcome(part, second.status, first.seconds + second.seconds)
 
 
