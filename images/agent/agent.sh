@@ -426,8 +426,17 @@ nb_join_kubeadm() {
 			[ $(($(nb_seconds) - started)) -lt "$NB_JOIN_LIMIT" ] || return 1
 		nb_backoff "$attempt"
 		nb_step join "asking for a new credential"
+		nb_join_clean
 		nb_fetch
 	done
+}
+
+# nb_join_clean: remove what a kubeadm that failed half-way leaves behind: its next preflight refuses these files and a
+# kubelet on its port, and a kubelet with its old key would wait for the old certificate request.
+nb_join_clean() {
+	! nb_has_systemd || systemctl stop kubelet || say "the kubelet could not be stopped"
+	rm -rf "$ROOT/etc/kubernetes/kubelet.conf" "$ROOT/etc/kubernetes/bootstrap-kubelet.conf" \
+		"$ROOT/etc/kubernetes/pki/ca.crt" "$ROOT/var/lib/kubelet/pki"
 }
 
 nb_join() {

@@ -324,6 +324,24 @@ def test_a_stale_token_asks_for_a_new_credential(node: Machine) -> None:
     assert len(appliance.to("/boot/config")) == 2
 
 
+def test_a_second_kubeadm_finds_a_clean_machine(node: Machine) -> None:
+    """One that failed half-way leaves files that the preflight of the next refuses; the rest stays."""
+    etc, pki = node.root / "etc/kubernetes", node.root / "var/lib/kubelet/pki"
+    made = f"{etc}/bootstrap-kubelet.conf {etc}/kubelet.conf {etc}/pki/ca.crt {pki}/kubelet-client.key.tmp"
+    program(
+        node, "kubeadm",
+        f'[ -e {node.folder}/second ] && {{ cat {made} && exit 1; exit 0; }}\n'
+        f'touch {node.folder}/second; mkdir -p {etc}/pki {pki}\nfor each in {made}; do echo x >$each; done\n'
+        'echo "error execution phase kubelet-start: a Node n1 already exists"; exit 1',
+    )  # fmt: skip
+    own = etc / "manifests/mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("the operator's own")
+    done, _ = join(node, KUBEADM)
+    assert "JOINED" in done.output and own.exists()
+    assert not [each for each in made.split() if Path(each).exists()]
+
+
 def test_the_configuration_is_asked_for_at_most_five_times(node: Machine) -> None:
     """Then the join has failed, with kubeadm's own words and without the token."""
     program(

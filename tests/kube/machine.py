@@ -32,8 +32,7 @@ class Machine:
         """Power on with an empty disk: nothing of the last boot is left. Returns the boot id."""
         self.power_off()
         boot_id = str(uuid.uuid4())
-        for name in ("etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt"):
-            (self.root / name).unlink(missing_ok=True)
+        self.clean()
         facts = {
             "proc/sys/kernel/random/boot_id": boot_id,
             "proc/sys/kernel/hostname": self.name,
@@ -44,6 +43,11 @@ class Machine:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).write_text(f"{text}\n")
         return boot_id
+
+    def clean(self) -> None:
+        """As the node's agent does before a further attempt: the preflight refuses these files."""
+        for name in ("etc/kubernetes/kubelet.conf", "etc/kubernetes/pki/ca.crt"):
+            (self.root / name).unlink(missing_ok=True)
 
     async def kubeadm(self, configuration: bytes, *arguments: str, timeout: float = 60.0) -> tuple[int, str]:
         """`kubeadm join` with that JoinConfiguration: exit status, and what it wrote."""

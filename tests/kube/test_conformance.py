@@ -281,6 +281,7 @@ async def test_a_name_that_is_ready_is_refused_until_it_is_unknown(
     patch = {"status": {"conditions": [condition]}}
     appliance = await kube.appliance()
     assert (await appliance.call("PATCH", "/api/v1/nodes/m1/status", patch, MERGE))[0] == 200
+    machine.clean()
     status, output = await machine.kubeadm(configuration(kube, token))
     assert status == 0, output
 

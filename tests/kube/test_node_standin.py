@@ -149,6 +149,9 @@ async def test_a_name_that_is_ready_is_refused_until_it_is_unknown(kube: Kube, m
         "merge", resource="nodes", name="m1", patch={"status": {"conditions": [condition]}}
     )
     status, output = await machine.kubeadm(configuration(kube))
+    assert status == 1 and "[ERROR FileAvailable--etc-kubernetes-pki-ca.crt]" in output
+    machine.clean()
+    status, output = await machine.kubeadm(configuration(kube))
     assert status == 0, output
     await machine.until(lambda: kube.ready("m1") == "True")
     node = kube.node("m1")
