@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -41,6 +43,10 @@ MOST: Final = 2000
 """Connections of one worker; TLS costs some 50 KiB each."""
 PACED: Final = 0.02
 """Seconds that a download rests when the shared bandwidth is used up."""
+ENDED: Final = 64
+"""Connections that have ended until their memory is given back, while others stand."""
+ENDED_ALL: Final = 8
+"""The same when none stands."""
 _ADMISSION_TIME: Final = 5.0
 _ACCEPTS: Final = 16  # connections taken before the loop goes on
 _RECEIVE: Final = 16 << 10  # one record of TLS
@@ -105,6 +111,7 @@ class Terminator:
         self._limit = 1 << 30  # connections of one address
         self._held: dict[str, list[asyncio.Task[None]]] = {}  # of each address, the newest last
         self._closed: Counter[str] = Counter()  # connections that ended since we last told control
+        self._ended = 0  # connections whose memory was not given back yet
         self._pace = Pace()
         self._clients: set[_Client] = set()
         self._downloads: set[_Download] = set()
@@ -196,6 +203,10 @@ class Terminator:
         closed: list[list[object]] = [[client, count] for client, count in self._closed.items()]
         for start in range(0, len(closed), 100):
             self._line.owe("closed", {"items": closed[start : start + 100]})
+        self._ended += self._closed.total()
+        if self._ended >= (ENDED if self._tasks else ENDED_ALL):
+            self._ended = 0
+            give_back()
         self._closed.clear()
         self._line.flush()
 
@@ -423,6 +434,14 @@ class Terminator:
                 await self._send(client, piece)
                 left -= len(piece)
         return keep and head.keep_alive
+
+
+def give_back() -> None:
+    """Return to the system what ended connections had: cycles, and what glibc keeps for itself."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none, and keeps nothing
+    if trim is not None:
+        trim(0)
 
 
 def _framing(raw: bytes) -> tuple[int, int, bool]:

@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> Sequence[Verdict]:
             contender = {case.title: partial(site.recipe, case.https)}
             found |= alternate(link, contender, options.rounds, partial(site.measured, case))
     print(report.servers(found, COLUMNS), end="\n\n")
-    verdicts = _verdicts(http, found[http.title])
+    verdicts = [verdict for case in cases for verdict in _verdicts(case, found[case.title])]
     print(report.floors(verdicts))
     return verdicts
 
@@ -245,12 +245,17 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def _verdicts(case: Case, turns: Sequence[Mapping[str, float]]) -> list[Verdict]:
+    """What is left after is held against idle always, what downloads cost where they are not encrypted."""
     rows = [dict(turn) for turn in turns]
     left = max(turn["descriptors_after"] - turn["descriptors_idle"] for turn in rows)
     for turn in rows:
         turn["kept"] = turn["after"] - turn["idle"]
-    return [
-        Verdict(f"{case.downloads:,} downloads beyond idle", median(rows, "beyond"), 150.0, False, " MB"),
-        Verdict("memory after them beyond idle", median(rows, "kept"), 5.0, False, " MB"),
-        Verdict("descriptors after them beyond idle", left, 0, False, ""),
+    scheme = "HTTPS" if case.https else "HTTP"
+    verdicts = [
+        Verdict(f"{scheme}: memory after them beyond idle", median(rows, "kept"), 5.0, False, " MB"),
+        Verdict(f"{scheme}: descriptors after them beyond idle", left, 0, False, ""),
     ]
+    if not case.https:
+        what = f"{scheme}: {case.downloads:,} downloads beyond idle"
+        verdicts.insert(0, Verdict(what, median(rows, "beyond"), 150.0, False, " MB"))
+    return verdicts

@@ -57,7 +57,7 @@ REST = 2.0
 """Seconds of quiet before a look."""
 SETTLED = 45.0
 """Seconds that the daemon has to get rid of what was broken off."""
-POLLED = ("nodes", "boots", "leases", "pools", "clusters", "events", "assignments", "operations", "processes")
+POLLED = ("nodes", "boots", "leases", "pools", "clusters", "events", "assignments", "operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,8 @@ class Look:
     processes: Mapping[str, tuple[int, int, float]]
     tasks: int
     objects: int
+    most: str
+    """Of which kinds the most objects are: where to look for what leaks them."""
     store: float
 
 
@@ -316,7 +318,7 @@ def looked(server: Server, folder: Path, rest: float) -> Look:
     until = time.monotonic() + 10.0
     while len(_left(server)) == said and time.monotonic() < until:
         time.sleep(0.1)
-    tasks, objects = _left(server)[-1]
+    tasks, objects, most = _left(server)[-1]
     processes: dict[str, tuple[int, int, float]] = {}
     for pid in cpu.tree(server.pid):
         name = "control" if pid == server.pid else _name(pid)
@@ -328,12 +330,13 @@ def looked(server: Server, folder: Path, rest: float) -> Look:
             memory = cpu.pss(pid) / 1e6
             processes[name] = (old[0] + descriptors, old[1] + threads, old[2] + memory)
     store = sum(file.stat().st_size for file in (folder / "data").glob("netboot.db*")) / 1e6
-    return Look(processes, tasks, objects, store)
+    return Look(processes, tasks, objects, most, store)
 
 
-def _left(server: Server) -> list[tuple[int, int]]:
-    found = re.findall(r"left: tasks=(\d+) objects=(\d+)", server.log.read_text(errors="replace"))
-    return [(int(tasks), int(objects)) for tasks, objects in found]
+def _left(server: Server) -> list[tuple[int, int, str]]:
+    said = server.log.read_text(errors="replace")
+    found = re.findall(r"left: tasks=(\d+) objects=(\d+) most: ([^\"\n]*)", said)
+    return [(int(tasks), int(objects), most) for tasks, objects, most in found]
 
 
 def recipe(folder: Path, images: Path, speed: float, module: str) -> Recipe:
@@ -408,6 +411,7 @@ def told(hours: float, seed: int, result: Result) -> Table:
         table.add_row(kind, *cells)
     table.add_row("control's tasks", str(result.first.tasks), str(result.last.tasks))
     table.add_row("control's objects", f"{result.first.objects:,}", f"{result.last.objects:,}")
+    table.add_row("the most of them", result.first.most, result.last.most)
     table.add_row("store, MB", f"{result.first.store:.1f}", f"{result.last.store:.1f}")
     for what, count in sorted(result.done.items()):
         table.add_row(what, "", f"{count:,}")

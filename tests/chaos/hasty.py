@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -69,10 +70,13 @@ def _holder(where: str) -> object:
 
 
 def tell(*_: object) -> None:
-    """Collect all garbage, and say how many tasks and objects are left."""
+    """Collect all garbage, and say how many tasks and objects are left, and of which kinds the most."""
     gc.collect()
     tasks = len(asyncio.all_tasks(asyncio.get_running_loop()))
-    logging.getLogger("netboot").warning("left: tasks=%d objects=%d", tasks, len(gc.get_objects()))
+    kinds = Counter(type(each).__name__ for each in gc.get_objects())
+    most = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(8))
+    line = f"left: tasks={tasks} objects={kinds.total()} most: {most}"
+    logging.getLogger("netboot").warning(line)
 
 
 def main() -> int:

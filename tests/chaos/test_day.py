@@ -9,7 +9,9 @@ import pytest
 from tests.chaos import hasty
 from tests.chaos.day import Look, day, leaks
 
-REST = Look({"control": (20, 4, 60.0), "netboot-bulk": (6, 2, 10.0)}, tasks=20, objects=1000, store=4.0)
+REST = Look(
+    {"control": (20, 4, 60.0), "netboot-bulk": (6, 2, 10.0)}, tasks=20, objects=1000, most="", store=4.0
+)
 
 
 @pytest.mark.parametrize(

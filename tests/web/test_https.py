@@ -261,6 +261,22 @@ async def test_slow_readers_keep_neither_memory_nor_others(made: House, tmp_path
             await hang_up(*lazy)
 
 
+async def test_memory_of_downloads_is_given_back_when_they_have_ended(made: House, tmp_path: Path) -> None:
+    """Forty that left in the midst of a big file: no more than a little of what they cost is kept."""
+    (tmp_path / "files" / "big").write_bytes(bytes(16 << 20))
+    (pid,) = made.pids("https")
+    async with secure(made) as client:
+        assert (await client.ask("/files/big", "Range: bytes=0-9"))[0] == 206
+    before = resident(pid)
+    lazy = await silent(made, 40)
+    for each in lazy:
+        each.writer.transport.pause_reading()
+        each.writer.write(b"GET /files/big HTTP/1.1\r\nHost: x\r\n\r\n")
+    await until(lambda: resident(pid) - before > 40 * (128 << 10))
+    await hang_up(*lazy)
+    await until(lambda: resident(pid) - before < 40 * (96 << 10))
+
+
 def resident(pid: int) -> int:
     """Octets of memory of a process."""
     rows = Path(f"/proc/{pid}/status").read_text().splitlines()
