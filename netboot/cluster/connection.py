@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp import AddrInfoType
 
 from netboot.cluster.credentials import RENEW_BEFORE, Issued, bearer_of, run_plugin, tls_context
 from netboot.cluster.kubeconfig import Kubeconfig, load, load_in_cluster
@@ -45,6 +47,9 @@ PAGES = 4000
 
 WATCH = 240
 """Seconds after which a watch is asked to end; the API server would end it by itself some time."""
+
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""After 15 s of silence a server is asked every 5 s, three times, whether it is there."""
 
 SKEW_LIMIT = 30.0
 """Seconds of clock difference above which tokens may be born expired, or live too long (R2)."""
@@ -333,11 +338,21 @@ class Connection:
         context = tls_context(config, certificate, key)
         await self.close()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=16),
+            connector=aiohttp.TCPConnector(ssl=context, limit=16, socket_factory=_kept_alive),
             timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "netboot-appliance"},
         )
+
+
+def _kept_alive(info: AddrInfoType) -> socket.socket:
+    """A socket that asks after a silent server: a watch only listens, and would not notice a failover."""
+    family, kind, protocol, *_ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 def _stamps(files: Iterable[Path]) -> tuple[tuple[int, int], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from pathlib import Path
 
@@ -206,3 +207,17 @@ async def test_an_expired_credential_is_refused_until_it_is_renewed(
     with pytest.raises(ClusterRefused):
         await client.node("m1")
     await client.close()
+
+
+async def test_a_connection_notices_that_its_server_is_gone(api: KubernetesApi) -> None:
+    """A watch only listens: without questions of the kernel's it would outlast a failover for minutes."""
+    await api.nodes()
+    session = api._connection._session
+    assert session is not None and session.connector is not None
+    kept = [protocol for each in session.connector._conns.values() for protocol, _ in each]
+    transports = [protocol.transport for protocol in kept]
+    sockets = [t.get_extra_info("socket") for t in transports if t is not None]
+    assert sockets
+    for each in sockets:
+        assert each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
