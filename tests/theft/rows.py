@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tests.interop.stranger import Stranger
 from tests.lab.appliance import API
+from tests.lab.namespace import ADDRESS
 from tests.theft.scene import ADDRESSES, CARDS, OFF, OUTSIDE, Scene
 
 
@@ -60,9 +61,7 @@ def spoofed_while_up(scene: Scene) -> str:
         with scene.ghost() as ghost:
             return token_for(scene, scene.claim(ghost, scene.opens(ghost)), ghost)
     finally:
-        scene.kube.control("dead_node", name="m1")
-        for resource, namespace in (("nodes", ""), ("leases", "kube-node-lease")):
-            scene.kube.control("delete", resource=resource, name="m1", namespace=namespace)
+        scene.leaves("m1")
 
 
 def spoofed_while_off(scene: Scene) -> str:
@@ -154,6 +153,37 @@ def unprivileged_process(scene: Scene) -> str:
     return ""
 
 
+FORGER = """
+import socket, sys
+mac, place = bytes.fromhex(sys.argv[1].replace(":", "")), socket.inet_aton(sys.argv[2])
+ours = socket.inet_aton(sys.argv[3])
+head = bytes([1, 1, 6, 0]) + b"page" + bytes(20) + mac + bytes(202) + b"\\x63\\x82\\x53\\x63"
+ipxe = b"\\x3c\\x20PXEClient:Arch:00007:UNDI:003016\\x5d\\x02\\x00\\x07\\x4d\\x04iPXE\\xff"
+speaker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for kind, further in ((1, b""), (3, b"\\x32\\x04" + place + b"\\x36\\x04" + ours)):
+    speaker.sendto(head + bytes([53, 1, kind]) + further + ipxe, (sys.argv[3], 67))
+"""
+"""A DISCOVER and a REQUEST of iPXE by a socket that everybody may open; argv: MAC, address, appliance."""
+
+
+def forged_discover(scene: Scene) -> str:
+    """The victim is a Ready node; a process of no rights on it forges its DISCOVER, which opens a boot."""
+    victim = scene.victim
+    assert scene.claim(victim, scene.opens(victim))
+    scene.kube.control("living_node", name="m1", every=0.2, system_uuid="up", boot_id="up")
+    try:
+        done = victim.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                          "/usr/bin/python3", "-c", FORGER, victim.mac, ADDRESSES["m1"], ADDRESS)  # fmt: skip
+        assert not done.returncode, done.stdout
+        for _ in range(20):
+            if key := scene.key(victim):
+                return token_for(scene, scene.claim(victim, key), victim)
+            victim.run("sleep", "0.1")
+        return ""
+    finally:
+        scene.leaves("m1")
+
+
 def out_of_files(scene: Scene) -> str:
     """Paths that lead out of files_dir, as they stand and encoded."""
     for path in ("/files/../outside", "/files/%2e%2e/outside", "/files/x/../../outside"):
@@ -192,6 +222,7 @@ ROWS = (
     Row("another node's CSR", "approver", another_nodes_request),
     Row("second CSR of one token", "approver", second_request),
     Row("an unprivileged process on the joined node", "claimed", unprivileged_process),
+    Row("a DISCOVER forged by that process", "presence succession", forged_discover),
     Row("/files/../", "names", out_of_files),
     Row("API without token", "token", api_without_token),
     Row("DNS-rebound Host", "host", rebound_host),

@@ -134,6 +134,12 @@ class Scene:
 
     # What the cluster and the operator's port are asked
 
+    def leaves(self, node: str) -> None:
+        """A node that lived under this name is switched off, and its objects are deleted."""
+        self.kube.control("dead_node", name=node)
+        for resource, namespace in (("nodes", ""), ("leases", "kube-node-lease")):
+            self.kube.control("delete", resource=resource, name=node, namespace=namespace)
+
     def certificate(self, token: str, node: str, name: str) -> bool:
         """Whether this token gets a certificate for that node, by a request of this name."""
         request = pem_of(node)
