@@ -107,7 +107,8 @@ def timeline(operation: Json) -> str:
     if operation["ended"] is None and operation["state"] != "planned":
         steps = BACK if operation["state"] == "rolling back" else STEPS
         ahead = "·" if fancy() else "."
-        lines += [f"  {ahead} {step}" for step in steps[steps.index(operation["step"]) + 1 :]]
+        begun = any(line["step"] == operation["step"] for line in operation["steps"])
+        lines += [f"  {ahead} {step}" for step in steps[steps.index(operation["step"]) + begun :]]
     return "\n".join([*lines, *ending(operation)])
 
 

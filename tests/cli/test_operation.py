@@ -47,6 +47,15 @@ def test_an_operation_is_drawn_step_by_step(verb: Verb, api: Running) -> None:
     assert "there is no such operation" in verb("operation", "show", "nothing", status=1)
 
 
+def test_an_operation_that_has_just_begun_shows_its_first_step(verb: Verb, api: Running) -> None:
+    """Nothing has happened yet, so everything is ahead."""
+    text = verb("operation", "show", begun(verb, api).id)
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("  . ")][:2] == [
+        "check",
+        "assign",
+    ]
+
+
 def test_waiting_ends_with_the_operation_and_its_outcome(
     verb: Verb, api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
