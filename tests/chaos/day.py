@@ -5,12 +5,11 @@ boots, sessions, sweeps and logs live through all the hours. Meanwhile declared 
 and again, machines with random cards come and go, downloads by TFTP and HTTP break off, connections open and
 never ask, helpers are killed, the file is read again, operators poll, break off event streams and assign.
 
-After a first part, which fills every cache, all becomes quiet and the daemon is looked at: for each kind of
+After a first part, which fills the caches, all becomes quiet and the daemon is looked at: for each kind of
 process the open descriptors, threads and memory (PSS), in control also tasks and objects after a collection,
-and the file of the store. At the end of the day once more. Equal or fewer descriptors, no more threads than
-control's and the helpers' small pools have anyway (GROWN.threads), no more than GROWN.tasks tasks, and per
-kind of process GROWN.memory MB: what allocators keep, and the rest of caches that fill slowly. A leak of a
-hundred octets per DHCP exchange alone, in a full day, is beyond that.
+and the store's file. At the end of the day once more. `Grown` says how much more there may be then: not one
+descriptor; threads and tasks that come and go with small pools; and some MB, for a few caches are keyed by
+client, hold thousands, and fill slowly with machines that come once (`boot.quirks.resolve` and others).
 """
 
 from __future__ import annotations
