@@ -50,7 +50,7 @@ def test_an_operation_is_drawn_step_by_step(verb: Verb, api: Running) -> None:
 def test_an_operation_that_has_just_begun_shows_its_first_step(verb: Verb, api: Running) -> None:
     """Nothing has happened yet, so everything is ahead."""
     text = verb("operation", "show", begun(verb, api).id)
-    assert [line.split()[-1] for line in text.splitlines() if line.startswith("  . ")][:2] == [
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith(("  . ", "  · "))][:2] == [
         "check",
         "assign",
     ]
