@@ -50,8 +50,8 @@ SPEED = 720.0
 """A day in two minutes; a short day is not hurried more than it needs."""
 MACHINES = 8
 """Of the rack that boots again and again."""
-WARM = 0.25
-"""The part of the day after which the daemon is looked at first."""
+WARM, WARMED = 0.25, 30.0
+"""The part of the day after which the daemon is looked at first, and seconds in which caches have filled."""
 REST = 2.0
 """Seconds of quiet before a look."""
 SETTLED = 45.0
@@ -67,7 +67,9 @@ class Grown:
     threads: int = 4
     tasks: int = 2
     memory: float = 5.0
-    """MB of each kind of process."""
+    """MB of each kind of process, once caches and pools have had WARMED seconds to fill."""
+    young: float = 12.0
+    """The same where they had less."""
     store: float = 6.0
     """MB of the store's file and its journal, which SQLite lets grow to 4 MB."""
 
@@ -91,6 +93,7 @@ class Look:
 class Result:
     """What a day came to."""
 
+    grown: Grown = GROWN
     first: Look | None = None
     last: Look | None = None
     done: Counter[str] = field(default_factory=Counter)
@@ -101,22 +104,22 @@ class Result:
     def leaks(self) -> list[str]:
         """What has grown that must not."""
         assert self.first and self.last
-        return leaks(self.first, self.last)
+        return leaks(self.first, self.last, self.grown)
 
 
-def leaks(first: Look, last: Look) -> list[str]:
+def leaks(first: Look, last: Look, grown: Grown = GROWN) -> list[str]:
     """What has grown that must not, in words."""
     none = (0, 0, 0.0)
     found = []
     for kind in sorted(first.processes.keys() | last.processes.keys()):
         before, after = (look.processes.get(kind, none) for look in (first, last))
-        limits = (GROWN.descriptors, GROWN.threads, GROWN.memory)
+        limits = (grown.descriptors, grown.threads, grown.memory)
         for what, old, new, more in zip(("descriptors", "threads", "MB"), before, after, limits, strict=True):
             if new > old + more:
                 found.append(f"{kind}: {new:g} {what}, before {old:g}")
-    if last.tasks > first.tasks + GROWN.tasks:
+    if last.tasks > first.tasks + grown.tasks:
         found.append(f"control: {last.tasks} tasks, before {first.tasks}")
-    if last.store > first.store + GROWN.store:
+    if last.store > first.store + grown.store:
         found.append(f"store: {last.store:.1f} MB, before {first.store:.1f}")
     return found
 
@@ -361,7 +364,8 @@ def day(
     `patience`: seconds that the daemon has to come to rest.
     """
     seconds = seconds or hours * 3600 / SPEED
-    result = Result()
+    warm = max(seconds * WARM, min(WARMED, seconds / 2))
+    result = Result(GROWN if warm >= WARMED else replace(GROWN, memory=GROWN.young))
     with tempfile.TemporaryDirectory(prefix="netchaos-", dir="/var/tmp") as name, Link() as link:
         base = Path(name)
         base.chmod(0o755)
@@ -375,22 +379,22 @@ def day(
         with Server(recipe(folder, images, hours * 3600 / seconds, module), link.server, folder) as server:
             token = (folder / "data" / "admin.token").read_text().strip()
             churn = Churn(link, server, token, certificate, generation, seed)
-            churn.run(seconds * WARM)
-            result.first = _settled(server, folder, None, patience)
-            churn.run(seconds * (1 - WARM))
-            result.last = _settled(server, folder, result.first, patience)
+            churn.run(warm)
+            result.first = _settled(server, folder, result, patience)
+            churn.run(seconds - warm)
+            result.last = _settled(server, folder, result, patience)
     result.done, result.failed = churn.done, churn.failed
     return result
 
 
-def _settled(server: Server, folder: Path, first: Look | None, patience: float) -> Look:
+def _settled(server: Server, folder: Path, result: Result, patience: float) -> Look:
     """The daemon at rest: when two looks are the same and nothing has leaked, or patience is over."""
     until = time.monotonic() + patience
     before = looked(server, folder, REST)
     while time.monotonic() < until:
         now = looked(server, folder, REST)
         same = [v[:2] for v in now.processes.values()] == [v[:2] for v in before.processes.values()]
-        if same and (first is None or not leaks(first, now)):
+        if same and (result.first is None or not leaks(result.first, now, result.grown)):
             return now
         before = now
     return before
