@@ -18,7 +18,7 @@ from netboot.model.lease import Lease
 NEIGHBOURS = 256
 """Nodes of one cluster up to which each has all the others in its /etc/hosts."""
 
-HEAD = "# Names of nodes, kept current by the netboot appliance, for CoreDNS's plugin hosts.\n"
+HEAD = b"# Names of nodes, kept current by the netboot appliance, for CoreDNS's plugin hosts.\n"
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -34,26 +34,37 @@ class Host:
         return " ".join([str(self.address), *self.names])
 
 
-def hosts(inventory: Inventory, leases: Iterable[Lease], now: float) -> Iterator[Host]:
-    """Every machine that has an address: the reserved one, else the one that it holds."""
-    held = {
-        (lease.holder, lease.network): lease for lease in leases if lease.live(now) and not lease.released
-    }
-    for node in inventory.nodes:
-        network = inventory.pools[node.pool].network
-        lease = held.pop((node.holder, network), None)
-        if address := node.address or (lease.address if lease else None):
-            yield _host(inventory, address, node.name, network)
-    names = inventory.by_name
-    for lease in held.values():
-        if lease.name not in names and _NAME.fullmatch(lease.name):
+def reserved(inventory: Inventory, nodes: Iterable[Node]) -> Iterator[Host]:
+    """Of these nodes those with a reserved address."""
+    for node in nodes:
+        if node.address is not None:
+            yield _host(inventory, node.address, node.name, inventory.pools[node.pool].network)
+
+
+def leased(
+    inventory: Inventory, holders: Mapping[str, Node], leases: Iterable[Lease], now: float
+) -> Iterator[Host]:
+    """Of these leases those whose machines have no other address; `holders` are all nodes by `holder`."""
+    for lease in leases:
+        node = holders.get(lease.holder)
+        if node is not None and node.address is not None:
+            continue
+        if not lease.live(now) or lease.released:
+            continue
+        if node is not None:
+            if inventory.pools[node.pool].network == lease.network:
+                yield _host(inventory, lease.address, node.name, lease.network)
+        elif lease.name not in inventory.by_name and _NAME.fullmatch(lease.name):
             yield _host(inventory, lease.address, lease.name, lease.network)
 
 
-def render(found: Iterable[Host]) -> bytes:
-    """The file: sorted, so that it changes only when a machine does."""
-    lines = sorted(found, key=lambda host: (int(host.address), host.names))
-    return (HEAD + "".join(f"{host}\n" for host in lines)).encode("ascii")
+def lines(found: Iterable[Host]) -> bytes:
+    """Their lines, by address, so that they change only when a machine does."""
+    return "".join(f"{host}\n" for host in sorted(found, key=_by_address)).encode("ascii")
+
+
+def _by_address(host: Host) -> int:
+    return int(host.address)
 
 
 class Neighbours:

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from netboot.boot.hosts import Host, hosts, render
+from netboot.boot.hosts import HEAD, Host, leased, lines, reserved
 from netboot.errors import StoreError
-from netboot.model.inventory import Inventory
+from netboot.model.inventory import Inventory, Node
 from netboot.store import LeaseStore
 
 log = logging.getLogger("netboot.fleet")
@@ -18,8 +18,8 @@ log = logging.getLogger("netboot.fleet")
 INTERVAL = 3.0
 """Seconds between two looks at what has changed; CoreDNS looks at its file every five."""
 
-TURN = 500
-"""Machines after which others have their turn."""
+TURN = 200
+"""Machines after which others have their turn: a hundred thousand may be declared."""
 
 MODE = 0o644
 """Names are no secret; whoever may enter the folder may read the file."""
@@ -39,10 +39,14 @@ class HostsFile:
     ) -> None:
         self._path = path
         self._inventory = inventory
-        self._leases = leases
+        self._store = leases
         self._clock = clock
         self._interval = interval
-        self._content = render(())
+        self._declared: Inventory | None = None
+        self._reserved = b""
+        self._holders: dict[str, Node] = {}
+        self._leased: list[Host] = []
+        self._content = HEAD
         self._written: bytes | None = None
         self._trouble = ""
 
@@ -59,8 +63,7 @@ class HostsFile:
     async def refresh(self) -> None:
         """Look at what has changed, once. A file that cannot be written is told once, and tried again."""
         try:
-            found = await self._hosts()
-            self._content = await asyncio.to_thread(render, found)  # thousands of lines: DHCP has its turns
+            await self._look()
             if self._content != self._written:
                 await asyncio.to_thread(replace_file, self._path, self._content)
                 self._written = self._content
@@ -76,13 +79,31 @@ class HostsFile:
                 )
             self._trouble = why
 
-    async def _hosts(self) -> list[Host]:
-        found = []
-        for host in hosts(self._inventory(), await self._leases.leases(), self._clock()):
-            found.append(host)
-            if len(found) % TURN == 0:
-                await asyncio.sleep(0)
-        return found
+    async def _look(self) -> None:
+        """First the reserved addresses, worked out once for an inventory; then those that come and go."""
+        inventory = self._inventory()
+        changed = inventory is not self._declared
+        if changed:
+            await self._read(inventory)
+        found: list[Host] = []
+        leases, now = await self._store.leases(), self._clock()
+        for start in range(0, len(leases), TURN):
+            found += leased(inventory, self._holders, leases[start : start + TURN], now)
+            await asyncio.sleep(0)
+        if changed or found != self._leased:
+            self._leased = found
+            self._content = HEAD + self._reserved + await asyncio.to_thread(lines, found)
+
+    async def _read(self, inventory: Inventory) -> None:
+        holders: dict[str, Node] = {}
+        found: list[Host] = []
+        for start in range(0, len(inventory.nodes), TURN):
+            nodes = inventory.nodes[start : start + TURN]
+            holders.update((node.holder, node) for node in nodes)
+            found += reserved(inventory, nodes)
+            await asyncio.sleep(0)
+        self._holders, self._reserved = holders, await asyncio.to_thread(lines, found)
+        self._declared = inventory
 
 
 def replace_file(path: Path, content: bytes) -> None:

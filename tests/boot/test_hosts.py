@@ -6,7 +6,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from netboot.boot import hosts as module
-from netboot.boot.hosts import Neighbours, hosts, render
+from netboot.boot.hosts import Neighbours, leased, reserved
+from netboot.boot.hosts import lines as written
 from netboot.model.inventory import Cluster, Inventory, Network, Node, Pool
 from netboot.model.lease import Lease
 from netboot.model.machine import Mac
@@ -37,8 +38,10 @@ def lease(holder: str, address: str, **fields: object) -> Lease:
 
 
 def lines(*leases: Lease, now: float = 100.0) -> list[str]:
-    """The file without its head."""
-    return render(hosts(INVENTORY, leases, now)).decode().splitlines()[1:]
+    """The file without its head: reserved addresses, then those that come and go."""
+    holders = {node.holder: node for node in INVENTORY.nodes}
+    found = leased(INVENTORY, holders, leases, now)
+    return (written(reserved(INVENTORY, INVENTORY.nodes)) + written(found)).decode().splitlines()
 
 
 def test_every_machine_with_an_address_is_listed_by_address() -> None:
@@ -51,8 +54,8 @@ def test_every_machine_with_an_address_is_listed_by_address() -> None:
     assert found == [
         "10.0.0.10 m10.example.org m10",
         "10.0.0.20 m2.example.org m2",
-        "10.0.0.50 node-525400123456.example.org node-525400123456",
         "10.0.1.4 m4",
+        "10.0.0.50 node-525400123456.example.org node-525400123456",
         "10.0.1.33 m3",
     ]
 

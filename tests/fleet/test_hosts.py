@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from netboot.boot.hosts import render
+from netboot.boot.hosts import HEAD
+from netboot.fleet import hosts as module
 from netboot.fleet.hosts import HostsFile, replace_file
 from netboot.model.inventory import Inventory
 from netboot.store.memory import MemoryStore
@@ -99,6 +100,22 @@ def test_no_reader_sees_half_a_file(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) and not (tmp_path / ".hosts.new").exists()
 
 
-def test_an_empty_house_has_a_file_all_the_same() -> None:
+async def test_an_empty_house_has_a_file_all_the_same(tmp_path: Path) -> None:
     """With its head, so that a name server does not complain of a missing file."""
-    assert render(()).startswith(b"# Names of nodes")
+    world = World(tmp_path / "hosts")
+    world.current = replace(INVENTORY, nodes=())
+    await world.file.refresh()
+    assert world.path.read_bytes() == HEAD and HEAD.startswith(b"# Names of nodes")
+
+
+async def test_a_renewal_costs_no_rendering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand nodes renew all day: nothing is written anew but what a machine has changed."""
+    world = World(tmp_path / "hosts")
+    held = lease("m3", "10.0.1.33")
+    assert await world.store.claim_lease(held, None)
+    await world.file.refresh()
+    rendered: list[object] = []
+    monkeypatch.setattr(module, "lines", lambda found: rendered.append(found) or b"")
+    assert await world.store.claim_lease(replace(held, expires=300.0), held)
+    await world.file.refresh()
+    assert rendered == []
