@@ -317,8 +317,8 @@ async def test_draining_finishes_a_slow_download_and_ends_the_idle(made: House, 
         got = b""
         while piece := await asyncio.wait_for(client.reader.read(256 << 10), 5):
             got += piece
-            await asyncio.sleep(0.02)
-        assert got == content
+            await asyncio.sleep(0.005)
+        assert (len(got), got == content) == (len(content), True)
 
 
 async def test_images_over_tls_share_the_bandwidth_too(tmp_path: Path) -> None:
