@@ -26,8 +26,8 @@ MAY_BE_SKIPPED = ("NETBOOT_KUBERNETES_BIN",)
 FUZZED = "200000"
 """Hostile inputs of each run; a release has ten million (docs/reliability.md)."""
 SECOND_TRIES = 3
-"""Failures of one part that may be the machine's: real processes, clients and virtual machines on two busy
-cores. Those tests run once more, each alone, and the output says so; where more fail it is the code."""
+"""Failures of one part that may be the machine's: virtual machines and real clients on two busy cores. Those
+tests run once more, each alone, and the table says so; where more fail it is the code."""
 BROKEN = ("failed", "error")
 SOME_FAILED = 1
 """pytest's exit status when tests ran and some failed."""
@@ -44,7 +44,7 @@ class Part:
     limit: float
     tests: bool = True
     second_try: bool = False
-    """Whether a few failed tests may try again, because other processes' clocks run in them."""
+    """Whether a few failed tests may try again, because strangers' clocks run in them."""
     folder: Path = ROOT
 
 
@@ -67,7 +67,7 @@ def parts(options: argparse.Namespace, more: Sequence[str]) -> list[Part]:
     """The parts that were asked for, cheap ones first."""
     cores = max(2, os.cpu_count() or 2)
     lint = Part("lint", (str(ROOT / "scripts/lint"),), 600, tests=False)
-    plain = Part("plain", pytest_command("not root and not lab", cores, more), 1200, second_try=True)
+    plain = Part("plain", pytest_command("not root and not lab", cores, more), 1200)
     root = Part("root", pytest_command("root and not lab", 2, more), 1500, second_try=True)
     images = Part("images", (sys.executable, "-m", "tests.support.prepare"), 2400, tests=False)
     # two machines at a time: each process of xdist has a site of its own and boots one after the other
