@@ -8,13 +8,12 @@ cluster has signed (R5; not with `discovery: file`), write the configuration (R1
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 
 from netboot.cluster import BootstrapToken, ClusterApi, Clusters
-from netboot.errors import StoreError
 from netboot.join import File, JoinMaterial, JoinRequest, JoinWithheld, reasons
 from netboot.join import token as tokens
+from netboot.join.handing import TokenJoin
 from netboot.join.kubeadm_config import (
     DISCOVERY_FILE,
     DISCOVERY_TIMEOUT,
@@ -26,8 +25,6 @@ from netboot.join.minting import Mint
 from netboot.join.naming import Naming, pinned, trusted
 from netboot.join.turns import Turns
 
-log = logging.getLogger("netboot.join")
-
 SIGNED_WITHIN = 2.0
 """Seconds in which cluster-info has to carry a new token's signature (R5); it takes 0.008 to 0.101."""
 
@@ -37,7 +34,7 @@ CERTIFICATE_KEY = re.compile(r"[0-9a-f]{64}")
 """What `kubeadm init phase upload-certs` prints: an AES-256 key."""
 
 
-class KubeadmJoin:
+class KubeadmJoin(TokenJoin):
     """Makes, hands out and takes back bootstrap tokens that kubeadm joins with."""
 
     def __init__(
@@ -50,29 +47,9 @@ class KubeadmJoin:
         discovery_timeout: int = DISCOVERY_TIMEOUT,
         signed_within: float = SIGNED_WITHIN,
     ) -> None:
-        self._clusters = clusters
-        self._turns = turns
-        self._naming = naming
-        self._mint = mint
+        super().__init__(clusters, turns, naming, mint)
         self._discovery_timeout = discovery_timeout
         self._signed_within = signed_within
-
-    async def material(self, request: JoinRequest, now: float) -> JoinMaterial:
-        """A new token for this boot. Raises JoinWithheld."""
-        async with self._turns.asking(request, now):
-            return await self._material(request, now)
-
-    async def revoke(self, boot_id: str) -> None:
-        """Delete the tokens of this boot (R10); what cannot be deleted now is tried again until it is gone.
-
-        A deleted token may pass as a bearer for ten more seconds: the API server remembers it (R11).
-        """
-        async with self._turns.alone(boot_id):
-            self._turns.forget(boot_id)
-            try:
-                await self._mint.revoke(boot_id)
-            except StoreError as error:
-                log.warning("the tokens of boot %s cannot be looked up: %s", boot_id, error)
 
     async def _material(self, request: JoinRequest, now: float) -> JoinMaterial:
         api = self._clusters.api(request.cluster.name)
@@ -82,16 +59,9 @@ class KubeadmJoin:
         pins = () if by_file else await pinned(api, request)
         certificate_key = await asyncio.to_thread(_certificate_key, request)
         version = await api.version()
-        await self._mint.revoke(request.boot_id)
-        self._turns.check(request.boot_id)
-        token = await self._mint.mint(api, request, now)
-        try:
+        async with self._minted(api, request, now) as token:
             if not by_file:
                 await self._signed(api, token, request)
-            await self._turns.count(request.boot_id)
-        except BaseException:
-            await self._mint.revoke(request.boot_id)
-            raise
         credential = Credential(f"{token.token_id}.{token.secret}", pins, certificate_key)
         configuration = join_configuration(
             request, credential, server=version, discovery_timeout=self._discovery_timeout
