@@ -139,10 +139,17 @@ class Machine:
             return
         number = int(file.read_text())
         file.unlink()
-        command = Path(f"/proc/{number}/cmdline")
-        if not command.exists() or b"kubelet" not in command.read_bytes():
+        if b"kubelet" not in command_of(number):
             return
         os.kill(number, signal.SIGKILL)
         until = time.monotonic() + 5
-        while command.exists() and command.read_bytes() and time.monotonic() < until:
+        while command_of(number) and time.monotonic() < until:
             time.sleep(0.01)
+
+
+def command_of(number: int) -> bytes:
+    """The command line of a process; empty once it has ended, which may be while we look."""
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
