@@ -712,6 +712,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/cluster/test_approval.py::test_a_name_that_nobody_knows_keeps_the_request_pending",
     ),
     Sabotage(
+        "a Node object's own word makes nobody another machine: believe every address",
+        "netboot/fleet/machines.py",
+        'if "*" not in name and not self.owner(name, node)',
+        "if name",
+        "tests/fleet/test_machines.py::test_a_node_object_cannot_make_anothers_name_its_own",
+    ),
+    Sabotage(
         "an account that may read Secrets is told of: ask for no danger",
         "netboot/fleet/doctor.py",
         "            if may\n",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -184,7 +184,7 @@ def _alternatives(request: CertificateRequest) -> tuple[set[str], set[str]]:
     """DNS names in lower case, and addresses, of a request that was read before."""
     extension = _parsed(request.pem).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     names = {name.lower() for name in extension.value.get_values_for_type(x509.DNSName)}
-    return names, {str(a) for a in extension.value.get_values_for_type(x509.IPAddress)}
+    return names, {_plain(a) for a in extension.value.get_values_for_type(x509.IPAddress)}
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -193,12 +193,26 @@ def _listed(texts: Iterable[str]) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in joined)[:200]
 
 
+def plain_address(text: str) -> str | None:
+    """An address as every other is compared with it; None where the text is none."""
+    try:
+        return _plain(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _plain(address: object) -> str:
+    """IPv4 within IPv6 (::ffff:a.b.c.d) is the same address to whoever verifies a certificate."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
+
+
 def known_as(names: Iterable[str], addresses: Iterable[str]) -> Known:
     """Names and addresses as the inventory, the lease and the Node object write them, mixed or not."""
     words, places = set(), set()
     for text in (*names, *addresses):
-        try:
-            places.add(str(ip_address(text)))
-        except ValueError:
+        if (plain := plain_address(text)) is not None:
+            places.add(plain)
+        else:
             words.add(text.lower())
     return Known(frozenset(words), frozenset(places))

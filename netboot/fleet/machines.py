@@ -7,10 +7,13 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from netboot.cluster import ClusterApi
-from netboot.cluster.approval import Known, known_as
+from netboot.cluster.approval import Known, known_as, plain_address
 from netboot.model.boot import Boot
 from netboot.model.inventory import Inventory
 from netboot.store import LeaseStore
+
+SERVICE = "kubernetes"
+"""The service by which pods call the API server, `kubernetes.default.svc` and so on."""
 
 
 class BootsByName(Protocol):
@@ -37,10 +40,15 @@ class OurMachines:
         return boot is None or boot.state != "booting"
 
     async def known(self, api: ClusterApi, cluster: str, node: str) -> Known | None:
-        """Names and addresses of a node of ours in that cluster: the inventory's, the lease's, the Node's."""
+        """Names and addresses of a node of ours in that cluster: the inventory's, the lease's, the Node's.
+
+        A kubelet writes the addresses of its Node object itself: those of others count for nothing.
+        """
         if self._cluster_of(node) != cluster:
             return None
-        leases = [lease for lease in await self._leases.leases() if lease.name == node]
+        every = await self._leases.leases()
+        leases = [lease for lease in every if lease.name == node]
+        taken = {str(lease.address) for lease in every if lease.name != node}
         declared = self._inventory().by_name.get(node)
         addresses = [str(lease.address) for lease in leases]
         networks = {lease.network for lease in leases}
@@ -50,16 +58,32 @@ class OurMachines:
         found = await api.node(node)
         domains = (self._inventory().networks[n].domain for n in networks & self._inventory().networks.keys())
         names = [node, *(f"{node}.{domain}" for domain in domains if domain)]
-        return known_as(names, [*addresses, *(found.addresses if found else ())])
+        said = known_as((), found.addresses if found else ())
+        return known_as(
+            [*names, *(name for name in said.names if "*" not in name and not self.owner(name, node))],
+            [*addresses, *(a for a in said.addresses - taken if not self.owner(a, node))],
+        )
 
     def owner(self, text: str, node: str) -> str | None:
-        """Which machine but this node is declared with a name or an address."""
+        """Whose a name or an address is, where not this node's: a declared machine's, an API server's."""
         inventory = self._inventory()
-        try:
-            other = inventory.reserved.get(IPv4Address(text))
-        except ValueError:
-            other = inventory.by_name.get(text)
-        return other.name if other is not None and other.name != node else None
+        plain = plain_address(text)
+        if plain is None:
+            other = inventory.by_name.get(self._without_domain(text))
+        else:
+            other = inventory.reserved.get(IPv4Address(plain)) if "." in plain else None
+        if other is not None:
+            return other.name if other.name != node else None
+        if text == SERVICE or text.startswith(f"{SERVICE}."):
+            return "the API server"
+        ends = ((c.name, c.endpoint.rpartition(":")[0].strip("[]")) for c in inventory.clusters.values())
+        found = (name for name, end in ends if (plain_address(end) or end.lower()) == (plain or text))
+        return next((f"cluster {name}'s API server" for name in found), None)
+
+    def _without_domain(self, name: str) -> str:
+        """A name without the domain of any of our networks."""
+        domains = (network.domain for network in self._inventory().networks.values())
+        return next((name.removesuffix(f".{d}") for d in domains if d and name.endswith(f".{d}")), name)
 
     def _cluster_of(self, node: str) -> str | None:
         """The cluster that a machine booted into last, else the one that it is declared in."""

@@ -151,7 +151,8 @@ def nobody(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("m1",), ("M1", "10.0.0.1"), ("m1.example.org", "fd00:0::1"), ("10.0.0.1",)]
+    "names",
+    [("m1",), ("M1", "10.0.0.1"), ("m1.example.org", "fd00:0::1"), ("10.0.0.1",), ("m1", "::ffff:10.0.0.1")],
 )
 def test_a_serving_certificate_for_the_nodes_own_names_is_approved(names: tuple[str, ...]) -> None:
     """Any of the names and addresses that it is known by."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from netboot.cluster import ClusterApi, NodeObject
+from netboot.cluster.approval import plain_address
 from netboot.fleet.machines import OurMachines
 from netboot.model.boot import Boot
 from netboot.model.inventory import Cluster, Inventory, Network, Node, Pool
@@ -74,6 +75,41 @@ async def test_a_node_is_known_by_the_inventory_its_lease_and_its_node_object() 
     assert known is not None
     assert known.names == {"m1", "m1.example.org", "m1.cloud"}
     assert known.addresses == {"10.0.0.11", "10.0.0.50", "10.0.0.60"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "whose"),
+    [
+        ("10.0.0.11", "m1"),
+        ("::ffff:10.0.0.11", "m1"),
+        ("m1", "m1"),
+        ("M1.Example.org", "m1"),
+        ("10.0.0.9", "cluster blue's API server"),
+        ("kubernetes.default.svc", "the API server"),
+        ("10.0.0.51", None),
+        ("*.example.org", None),
+    ],
+)
+async def test_a_node_object_cannot_make_anothers_name_its_own(claim: str, whose: str | None) -> None:
+    """A kubelet writes the addresses of its Node object itself."""
+    store = MemoryStore()
+    await store.claim_lease(Lease("m3", STRANGER, IPv4Address("10.0.0.51"), "lab", "m3", 60.0, 0.0), None)
+    node = NodeObject("m2", "u", "1", 0.0, "True", addresses=("m2", claim, "fd00::7"))
+    ours = machines(store=store)
+    known = await ours.known(cast(ClusterApi, Api(node)), "blue", "m2")
+    assert known is not None and known.names == {"m2", "m2.example.org"} and known.addresses == {"fd00::7"}
+    assert ours.owner(plain_address(claim) or claim.lower(), "m2") == whose
+
+
+async def test_a_control_planes_own_address_may_be_the_endpoint() -> None:
+    """A declared address is the machine's, whoever else goes by it."""
+    inventory = replace(
+        INVENTORY, nodes=(Node("m1", "compute", (M1,), IPv4Address("10.0.0.9")), INVENTORY.nodes[1])
+    )
+    ours = OurMachines(lambda: inventory, MemoryStore(), cast(Any, Known()))
+    known = await ours.known(cast(ClusterApi, Api()), "blue", "m1")
+    assert known is not None and "10.0.0.9" in known.addresses
+    assert ours.owner("10.0.0.9", "m1") is None and ours.owner("10.0.0.9", "m2") == "m1"
 
 
 async def test_a_node_is_of_the_cluster_that_it_booted_into() -> None:
