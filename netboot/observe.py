@@ -20,6 +20,7 @@ from typing import BinaryIO, Protocol
 
 from netboot import config as configuration
 from netboot.config import Config, here
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.route import Unicast
 from netboot.dhcp.server import DhcpServer
@@ -174,7 +175,9 @@ class Rehearsal:
         self._books.forget_some()
         port = self._port(request.interface)
         sender = Unicast(str(request.source), request.source_port) if request.boot_server else None
-        await self._server.handle(data, str(request.source), port, sender)
+        # without an address nothing goes to one server alone
+        origin = Origin(str(request.source), request.source_port, to_all=not int(request.source))
+        await self._server.handle(data, origin, port, sender)
         return Ours(decode(port.sent[0]) if port.sent else None, self._journal.said)
 
     def _port(self, interface: str) -> _Kept:

@@ -79,6 +79,27 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/dhcp/test_chronicle.py::test_a_boot_tells_what_does_not_fit_its_node",
     ),
     Sabotage(
+        "what any program may send opens no boot with a secret: believe every port",
+        "netboot/dhcp/origin.py",
+        "    if origin.port >= PRIVILEGED:\n",
+        "    if False:\n",
+        "tests/dhcp/test_origin.py::test_a_forged_discover_follows_no_claimed_boot",
+    ),
+    Sabotage(
+        "what any container may send opens no boot with a secret: believe what came to us alone",
+        "netboot/dhcp/origin.py",
+        "    if giaddr is None and not origin.to_all:\n",
+        "    if False:\n",
+        "tests/dhcp/test_origin.py::test_a_boot_that_a_forged_message_opens_is_doubted",
+    ),
+    Sabotage(
+        "a machine is no relay agent: believe a leased address",
+        "netboot/dhcp/origin.py",
+        "    if giaddr is not None and leased:\n",
+        "    if False:\n",
+        "tests/dhcp/test_origin.py::test_a_boot_that_a_forged_message_opens_is_doubted",
+    ),
+    Sabotage(
         "a lease is on disk before its ACK: send first",
         "netboot/dhcp/answering.py",
         "            if claim is not None:\n                try:",

@@ -15,6 +15,7 @@ from netboot.dhcp.doorkeeper import Doorkeeper
 from netboot.dhcp.engine import Facts, Reply, Silence
 from netboot.dhcp.identity import is_second, without_claims
 from netboot.dhcp.options import client_of
+from netboot.dhcp.origin import Origin, forgeable
 from netboot.dhcp.present import Present
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.proxying import Beside
@@ -69,10 +70,8 @@ class Answering:
         self._door = Doorkeeper(leases, journal)
         self._beside = Beside(leases, boots, journal, chronicle, burst)
 
-    async def answer(self, data: bytes, port: Port, sender: Unicast | None, to_all: bool = False) -> None:
+    async def answer(self, data: bytes, origin: Origin, port: Port, sender: Unicast | None) -> None:
         """Answer one datagram; `sender` is who asked on port 4011, None for port 67.
-
-        `to_all`: it came by broadcast, so that its sender is on the link.
 
         Raises MalformedPacket, StoreError and OSError.
         """
@@ -90,7 +89,7 @@ class Answering:
         if kind is Kind.REQUEST and 54 in packet.options:
             self._watch.chosen(packet, client, port.name, site.ours)
         held_as = self._present.cards.node_of(client.mac) if site.further else ""
-        found = site.profile(packet, kind, client, port, held_as, to_all)
+        found = site.profile(packet, kind, client, port, held_as, origin.to_all)
         if isinstance(found, Profile) and found.contested:
             apart = await self._twins.told_apart(packet, kind, client, found, port, now)
             if apart is None or isinstance(apart, Reply):
@@ -109,10 +108,22 @@ class Answering:
         network = found.network
         if (network.admit or network.limits) and await self._door.turns_away(client, found, now):
             return
-        if network.mode == "proxy":
-            await self._beside.answer(packet, kind, client, found, port, sender, now)
-        elif sender is None:
-            await self._converse(packet, kind, client, found, port, site.ours, now)
+        beside = network.mode == "proxy"
+        if not beside and sender is not None:
+            return
+        boot = self._chronicle.boot(kind, client, found, now, await self._forgeable(client, origin, network))
+        if beside:
+            await self._beside.answer(packet, client, found, port, sender, boot, now)
+        else:
+            await self._converse(packet, kind, client, found, port, site.ours, boot, now)
+
+    async def _forgeable(self, client: Client, origin: Origin, network: Network) -> str:
+        """How a program on a running machine may have sent this in its firmware's name; empty for no way."""
+        if client.speaker is Speaker.SYSTEM:
+            return ""
+        relayed = client.giaddr is not None
+        leased = relayed and await self._leases.lease_at(IPv4Address(origin.host)) is not None
+        return forgeable(origin, client.giaddr, network.relays, leased=leased)
 
     def whose(self, packet: Packet, port: Port) -> Profile | NoMatch:
         """Whose machine a request comes from, as `answer` finds it. Raises MalformedPacket."""
@@ -132,10 +143,10 @@ class Answering:
         profile: Profile,
         port: Port,
         ours: Set[int],
+        boot: Boot | None,
         now: float,
     ) -> None:
         """Gather, decide, claim, send; a lost claim gathers again."""
-        boot = self._chronicle.boot(kind, client, profile, now)
         for _ in range(ATTEMPTS):
             facts = await self._gather(packet, kind, client, profile, boot, ours, now)
             outcome = engine.respond(packet, client, profile, facts, now)

@@ -27,17 +27,26 @@ class Chronicle:
         self._boots = boots
         self._journal = journal
 
-    def boot(self, kind: Kind, client: Client, profile: Profile, now: float) -> Boot | None:
+    def boot(
+        self, kind: Kind, client: Client, profile: Profile, now: float, forgeable: str = ""
+    ) -> Boot | None:
         """The machine's newest boot; a DISCOVER of firmware opens one where it is time to.
 
-        A REQUEST of firmware without any boot belongs to one that was lost when we were restarted.
+        A REQUEST of firmware without any boot belongs to one that was lost when we were restarted. What is
+        `forgeable` (see `origin`) neither follows a claimed boot nor changes what is believed of one under
+        way; a boot that it opens is doubted for that reason.
         """
         assignment = profile.assignment
         current = self._boots.of_node(assignment.name)
         if client.speaker is Speaker.SYSTEM:
             return current
+        opens = kind is Kind.DISCOVER or (kind is Kind.REQUEST and current is None)
+        if opens and forgeable:
+            self._doubted(client, assignment.name, forgeable)
+            if current is not None and current.claimed:
+                return current
         boot = current
-        if kind is Kind.DISCOVER or (kind is Kind.REQUEST and current is None):
+        if opens:
             boot = self._boots.discovered(
                 client.mac,
                 node=assignment.name,
@@ -46,20 +55,28 @@ class Chronicle:
                 declared=assignment.node is not None,
             )
             if current is None or boot.id != current.id:
+                self._believe(boot, forgeable)
                 for observer in self.on_boot:
                     observer(boot)
-        if boot is not None and assignment.node is not None and assignment.node.known_further:
+        if boot is not None and not forgeable:
             self._doubt(boot, client, assignment.node, profile)
         return boot
 
-    def _doubt(self, boot: Boot, client: Client, node: Node, profile: Profile) -> None:
+    def _doubt(self, boot: Boot, client: Client, node: Node | None, profile: Profile) -> None:
         """Whether this machine fits in all that its node is declared with: what it says last counts."""
-        doubt = contradiction(client, node, profile.network)
+        further = node is not None and node.known_further
+        doubt = contradiction(client, node, profile.network) if node is not None and further else ""
+        self._believe(boot, doubt)
+        if doubt:
+            self._doubted(client, profile.assignment.name, doubt)
+
+    def _believe(self, boot: Boot, doubt: str) -> None:
         if doubt != boot.doubt and not boot.claimed:
             self._boots.annotate(boot.id, doubt=doubt)
-        if doubt:
-            text = f"{client.mac} is {node.name} by its MAC, but {doubt}: it gets an address and no secret"
-            self._journal.refused("dhcp_identity_doubted", text, source=client.mac)
+
+    def _doubted(self, client: Client, name: str, doubt: str) -> None:
+        text = f"{client.mac} is {name} by its MAC, but {doubt}: it gets an address and no secret"
+        self._journal.refused("dhcp_identity_doubted", text, source=client.mac)
 
     def step(self, boot: Boot | None, client: Client, step: str, detail: str) -> None:
         """A step of a boot; a running system's packets are none."""

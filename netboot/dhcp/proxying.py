@@ -39,15 +39,14 @@ class Beside:
     async def answer(
         self,
         packet: Packet,
-        kind: Kind,
         client: Client,
         profile: Profile,
         port: Way,
         sender: Unicast | None,
+        boot: Boot | None,
         now: float,
     ) -> None:
         """Say what to boot, and note which address the machine takes. Raises StoreError and OSError."""
-        boot = self._chronicle.boot(kind, client, profile, now)
         outcome = proxy.respond(packet, client, profile, sender)
         if isinstance(outcome, Reply):
             self._burst.send(outcome, profile.server, port)

@@ -16,6 +16,7 @@ from netboot.dhcp.answering import Answering
 from netboot.dhcp.burst import Burst, Way
 from netboot.dhcp.chronicle import Chronicle
 from netboot.dhcp.intake import Intake, card
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.present import Present
 from netboot.dhcp.profile import Profile
 from netboot.dhcp.route import Unicast
@@ -50,7 +51,7 @@ class Port(Way, Protocol):
         """Datagrams that wait, with their sources' addresses and ports, and whether by broadcast."""
 
 
-Arrived = tuple[bytes, str, Port, None, bool]
+Arrived = tuple[bytes, Origin, Port]
 """What `handle` takes of a datagram on port 67."""
 
 
@@ -151,17 +152,15 @@ class DhcpServer:
         for endpoint in endpoints:
             loop.add_reader(endpoint.fileno(), self._drain_boot_server, endpoint)
 
-    async def handle(
-        self, data: bytes, source: str, port: Port, sender: Unicast | None = None, to_all: bool = False
-    ) -> None:
+    async def handle(self, data: bytes, origin: Origin, port: Port, sender: Unicast | None = None) -> None:
         """Answer one datagram. Never raises: what goes wrong with it is counted and reported.
 
-        `sender` is who asked on port 4011, None for port 67; `to_all`: whether it came by broadcast.
+        `sender` is who asked on port 4011, None for port 67.
         """
         try:
-            await self._answering.answer(data, port, sender, to_all)
+            await self._answering.answer(data, origin, port, sender)
         except MalformedPacket as error:
-            who = source if source != "0.0.0.0" else card(data)
+            who = origin.host if origin.host != "0.0.0.0" else card(data)
             self._journal.refused("dhcp_malformed", f"on {port.name}: {error}", source=who)
         except StoreError as error:
             text = f"no lease can be written, so that undeclared machines get no address: {error}"
@@ -169,7 +168,8 @@ class DhcpServer:
         except OSError as error:
             self._unsent(port.name, error)
         except Exception as error:  # noqa: BLE001  # one datagram must not end the server
-            self._journal.refused("dhcp_internal_error", f"{type(error).__name__}: {error}", source=source)
+            text = f"{type(error).__name__}: {error}"
+            self._journal.refused("dhcp_internal_error", text, source=origin.host)
 
     def whose(self, packet: Packet, port: Port) -> Profile | NoMatch:
         """Whose machine a request comes from, as `handle` finds it. Raises MalformedPacket."""
@@ -183,16 +183,20 @@ class DhcpServer:
             first = port.first()
             if first is None:
                 return
-            data, source, _, to_all = first
-            self.intake.start(self.handle(data, source, port, None, to_all))
-        arrived = [(data, source, port, None, to_all) for data, source, _, to_all in port.receive(BATCH)]
+            data, host, own_port, to_all = first
+            self.intake.start(self.handle(data, Origin(host, own_port, to_all), port))
+        arrived = [
+            (data, Origin(host, own_port, to_all), port)
+            for data, host, own_port, to_all in port.receive(BATCH)
+        ]
         if arrived:
             self.intake.arrived(arrived)
 
     def _drain_boot_server(self, port: Port) -> None:
-        for data, source, own_port, _ in port.receive(BATCH):
+        for data, source, own_port, to_all in port.receive(BATCH):
             if self.intake.has_room:
-                self.intake.start(self.handle(data, source, port, Unicast(source, own_port)))
+                origin = Origin(source, own_port, to_all)
+                self.intake.start(self.handle(data, origin, port, Unicast(source, own_port)))
 
     def _hear(self, ear: Ear) -> None:
         for frame in ear.hear(BATCH):

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 from scapy.all import BOOTP, DHCP  # type: ignore[attr-defined]
 
+from netboot.dhcp.origin import Origin
 from netboot.model.inventory import Inventory
 from netboot.model.machine import Mac
 from tests.dhcp.world import NODE_ADDRESS, NODE_MACS, SERVER, RecordingPort, World, inventory, network
@@ -129,7 +130,7 @@ class Site(World):
         """The reply to one datagram, perhaps a broadcast; None for silence."""
         assert isinstance(self.port, RawPort)
         before = len(self.port.raw)
-        await self.server.handle(data, source, self.port, None, to_all)
+        await self.server.handle(data, Origin(source, 68, to_all), self.port)
         assert len(self.port.raw) - before <= 1, "more than one reply"
         return self.port.raw[-1] if len(self.port.raw) > before else None
 

@@ -9,10 +9,14 @@ import asyncio
 import sys
 import time
 
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.wire import Kind, encode
 from netboot.model.inventory import Inventory
 from tests.dhcp.alone import load_node
 from tests.dhcp.world import SYSTEM, World, discover, inventory, message, network
+
+AGENT = Origin("10.77.0.2", 67)
+"""A relay agent."""
 
 
 def stock(machines: int) -> Inventory:
@@ -33,13 +37,13 @@ async def measure(machines: int, rounds: int) -> float:
         taken = {**SYSTEM, 50: address.packed, 54: b"\x0a\x4d\x00\x01"}
         requests.append((encode(discover(mac, SYSTEM)), encode(message(mac, Kind.REQUEST, taken))))
     for first, second in requests:  # lines of the log and empty caches are not what is measured
-        await world.server.handle(first, "10.77.0.2", world.port)
-        await world.server.handle(second, "10.77.0.2", world.port)
+        await world.server.handle(first, AGENT, world.port)
+        await world.server.handle(second, AGENT, world.port)
     began = time.process_time()
     for _ in range(rounds):
         for first, second in requests:
-            await world.server.handle(first, "10.77.0.2", world.port)
-            await world.server.handle(second, "10.77.0.2", world.port)
+            await world.server.handle(first, AGENT, world.port)
+            await world.server.handle(second, AGENT, world.port)
     return rounds * machines / (time.process_time() - began)
 
 

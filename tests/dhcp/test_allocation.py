@@ -20,6 +20,7 @@ from netboot.model.lease import Lease, Rest
 from netboot.model.machine import Mac
 from netboot.store.memory import MemoryStore
 from tests.dhcp.world import (
+    EVERYBODY,
     NODE_ADDRESS,
     NODE_MACS,
     OTHER_STRANGER,
@@ -233,7 +234,7 @@ async def test_a_machine_that_repeats_its_discover_is_answered_twice_while_its_a
     world.server.allocation._ask = lambda *_: answer
     for xid in (1, 2):
         world.server.intake.start(
-            world.server.handle(encode(discover(STRANGER, xid=xid)), "0.0.0.0", world.port)
+            world.server.handle(encode(discover(STRANGER, xid=xid)), EVERYBODY, world.port)
         )
     await asyncio.sleep(0)
     assert not world.port.sent

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netboot.dhcp import proxy
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.route import Unicast
 from netboot.dhcp.wire import FLAG_BROADCAST, Kind, Packet, encode
 from netboot.model.inventory import BootOverride, Inventory, Network
@@ -57,7 +58,7 @@ def taking(mac: Mac, wanted: str, options: dict[int, bytes], **fields: object) -
 async def ask_4011(at: World, packet: Packet, host: str = "10.77.0.50", port: int = 4011) -> Packet | None:
     """One request on port 4011; what comes back."""
     before = len(at.port.sent)
-    await at.server.handle(encode(packet), host, at.port, Unicast(host, port))
+    await at.server.handle(encode(packet), Origin(host, port), at.port, Unicast(host, port))
     return at.port.sent[-1][1] if len(at.port.sent) > before else None
 
 
@@ -118,6 +119,16 @@ async def test_port_4011_acknowledges_to_the_port_that_asked(port: int) -> None:
     assert (ack.file, ack.siaddr) == (b"snponly.efi", int(SERVER))
     assert ack.options[60] == b"PXEClient" and ack.options[54] == SERVER.packed
     assert 43 not in ack.options
+
+
+async def test_a_boot_server_request_from_port_4011_raises_no_doubt() -> None:
+    """Any program may take that port, but such a request opens no boot where its DISCOVER was heard."""
+    beside = world()
+    await beside.say(discover(STRANGER, PXE_X64))
+    asked = message(STRANGER, Kind.REQUEST, {**PXE_X64, **UUID}, ciaddr="10.77.0.50")
+    assert await ask_4011(beside, asked)
+    (boot,) = beside.boots.all()
+    assert boot.doubt == "" and not beside.reported("dhcp_identity_doubted")
 
 
 async def test_port_4011_answers_who_has_no_address_by_broadcast() -> None:
@@ -258,6 +269,6 @@ def test_whatever_is_said_no_address_leaves(
     beside = world()
     packet = encode(message(STRANGER, kind, options, flags=flags, ciaddr="10.77.0.50"))
     sender = Unicast("10.77.0.50", 68) if port_4011 else None
-    asyncio.run(beside.server.handle(packet, "10.77.0.50", beside.port, sender))
+    asyncio.run(beside.server.handle(packet, Origin("10.77.0.50", 68), beside.port, sender))
     assert all(reply.yiaddr == 0 for _, reply in beside.port.sent)
     assert not beside.journal.counters["dhcp_internal_error"]

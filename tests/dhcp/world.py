@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.server import DhcpServer
 from netboot.dhcp.wire import Kind, Op, Packet, decode, encode
 from netboot.errors import StoreError
@@ -32,6 +33,8 @@ NODE_ADDRESS = IPv4Address("10.77.0.20")
 STRANGER = Mac("52:54:00:99:00:01")
 OTHER_STRANGER = Mac("52:54:00:99:00:02")
 START = 1_000_000.0
+EVERYBODY = Origin("0.0.0.0", 68, to_all=True)
+"""How firmware asks: by broadcast, without an address."""
 
 
 def address(text: str) -> IPv4Address:
@@ -263,11 +266,17 @@ class World:
         self.boots = self.new_boots()
         self.server = self.new_server()
 
-    async def say(self, packet: Packet | bytes, source: str = "0.0.0.0") -> Packet | None:
-        """Hand the server one request; its reply, None for silence."""
+    async def say(
+        self, packet: Packet | bytes, source: str = "0.0.0.0", *, origin: Origin | None = None
+    ) -> Packet | None:
+        """Hand the server one request, as clients send it; its reply, None for silence."""
         before = len(self.port.sent)
+        renews = isinstance(packet, Packet) and packet.kind is Kind.REQUEST and packet.ciaddr
+        relayed = isinstance(packet, Packet) and packet.giaddr
+        to_all = source == "0.0.0.0" and not renews and not relayed
+        origin = origin or Origin(source, 67 if relayed else 68, to_all)
         data = packet if isinstance(packet, bytes) else encode(packet)
-        await self.server.handle(data, source, self.port)
+        await self.server.handle(data, origin, self.port)
         return self.port.sent[-1][1] if len(self.port.sent) > before else None
 
     @property

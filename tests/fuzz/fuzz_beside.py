@@ -17,7 +17,18 @@ from netboot.model.inventory import Inventory
 from netboot.model.manners import Admit, Limits, Rate
 from netboot.net import ipv4_udp
 from netboot.shadow.pcap import Frame
-from tests.dhcp.world import HTTP_X64, IPXE, PXE_BIOS, SERVER, SYSTEM, World, inventory, message, network
+from tests.dhcp.world import (
+    EVERYBODY,
+    HTTP_X64,
+    IPXE,
+    PXE_BIOS,
+    SERVER,
+    SYSTEM,
+    World,
+    inventory,
+    message,
+    network,
+)
 from tests.fuzz.bites import Bites
 from tests.fuzz.house import MACHINES, OURS, request_of, settle
 
@@ -66,7 +77,7 @@ def said(bites: Bites) -> bytes:
 def ask(world: World, bites: Bites, sender: Unicast | None) -> None:
     """One datagram to the server, and what it may say to it."""
     octets, before = said(bites), len(world.port.sent)
-    settle(world.server.handle(octets, "0.0.0.0", world.port, sender))
+    settle(world.server.handle(octets, EVERYBODY, world.port, sender))
     sent = world.port.sent[before:]
     assert len(sent) <= 1
     for _, reply in sent:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from netboot.dhcp.origin import Origin
 from netboot.dhcp.wire import Kind, Op, Packet, decode
 from netboot.errors import MalformedPacket
 from netboot.model.inventory import AddressRange, Cluster, Inventory, Network, Node, Pool, Tag
@@ -22,6 +23,8 @@ FOREVER = 0xFFFFFFFF
 SERVER, FAR_SERVER, RELAY = (int(IPv4Address(a)) for a in ("10.77.0.1", "10.77.0.9", "10.78.0.1"))
 OURS = frozenset({SERVER, FAR_SERVER})
 ELSEWHERE = int(IPv4Address("192.0.2.9"))
+ONE = Origin("0.0.0.0", 68)
+"""Said to the server alone, as a renewal is."""
 LEASE, BOOT_LEASE = 1000.0, 60.0
 
 CARDS = (Mac("52:54:00:77:00:00"), Mac("52:54:00:77:00:01"))
@@ -100,10 +103,10 @@ class House:
 
     # What may happen
 
-    def say(self, data: bytes, source: str = "0.0.0.0") -> Packet | None:
+    def say(self, data: bytes, origin: Origin = ONE) -> Packet | None:
         """Hand the server a datagram and check all promises; its reply, None for silence."""
         port, before = self.world.port, len(self.world.port.sent)
-        settle(self.world.server.handle(data, source, port))
+        settle(self.world.server.handle(data, origin, port))
         sent = port.sent[before:]
         errors = self.world.reported("dhcp_internal_error")
         assert not errors, f"an exception that is not ours: {errors[-1]}"
