@@ -120,6 +120,15 @@ def _sessions(module: Any) -> None:
     _instead(module, "check_succession", "succession", any_time)
 
 
+def _answering(module: Any) -> None:
+    """What a program on a running machine may send opens no boot that is trusted."""
+
+    def firmware(original: Any) -> Any:
+        return lambda *arguments, **facts: ""
+
+    _instead(module, "forgeable", "firmware", firmware)
+
+
 def _presence(module: Any) -> None:
     """Nobody is given a credential under the name of somebody who lives (R19)."""
     original = module.Presence.verdict
@@ -159,7 +168,7 @@ def _api(module: Any) -> None:
         return lambda said, tokens: next(iter(tokens))
 
     _instead(module, "known", "token", anybody)
-    _instead(module, "host_name", "host", lambda original: lambda header: "127.0.0.1")
+    _instead(module, "hosts", "host", lambda original: lambda request: set())
 
 
 def _clock(module: Any) -> None:
@@ -176,6 +185,7 @@ SWITCHES: dict[str, Callable[[Any], None]] = {
     "netboot.cli": _clock,
     "netboot.askers": _askers,
     "netboot.boot.session": _session,
+    "netboot.dhcp.answering": _answering,
     "netboot.fleet.approving": _approving,
     "netboot.join.presence": _presence,
     "netboot.store.sqlite.claims": _store,

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from tests.interop.stranger import Stranger
 from tests.lab.appliance import API
 from tests.lab.namespace import ADDRESS
-from tests.theft.scene import ADDRESSES, CARDS, OFF, OUTSIDE, Scene
+from tests.theft.scene import ADDRESSES, CARDS, OFF, OUTSIDE, Run, Scene
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+"""What takes every right from the program that follows."""
+AGENT = "10.77.0.9"
+"""An address of no machine, as a relay agent may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +151,7 @@ def unprivileged_process(scene: Scene) -> str:
     assert scene.claim(scene.victim, key)
     port = "http://10.77.0.1"
     for path in (f"/ipxe?mac={CARDS['m1']}&uuid=&arch=x86_64", f"/boot/{key}/seed.cpio", "/boot/config"):
-        done = scene.victim.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                                "curl", "-s", "-f", f"{port}{path}")  # fmt: skip
+        done = scene.victim.run(*NOBODY, "curl", "-s", "-f", f"{port}{path}")
         if done.returncode == 0 and (b"seed.cpio" in done.stdout or path.startswith("/boot")):
             return "the key of a boot"
     return ""
@@ -156,14 +160,26 @@ def unprivileged_process(scene: Scene) -> str:
 FORGER = """
 import socket, sys
 mac, place = bytes.fromhex(sys.argv[1].replace(":", "")), socket.inet_aton(sys.argv[2])
-ours = socket.inet_aton(sys.argv[3])
-head = bytes([1, 1, 6, 0]) + b"page" + bytes(20) + mac + bytes(202) + b"\\x63\\x82\\x53\\x63"
+ours, relay, port = socket.inet_aton(sys.argv[3]), socket.inet_aton(sys.argv[4]), int(sys.argv[5])
+head = bytes([1, 1, 6, 0]) + b"page" + bytes(16) + relay + mac + bytes(202) + b"\\x63\\x82\\x53\\x63"
 ipxe = b"\\x3c\\x20PXEClient:Arch:00007:UNDI:003016\\x5d\\x02\\x00\\x07\\x4d\\x04iPXE\\xff"
 speaker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+speaker.bind(("", port))
 for kind, further in ((1, b""), (3, b"\\x32\\x04" + place + b"\\x36\\x04" + ours)):
     speaker.sendto(head + bytes([53, 1, kind]) + further + ipxe, (sys.argv[3], 67))
 """
-"""A DISCOVER and a REQUEST of iPXE by a socket that everybody may open; argv: MAC, address, appliance."""
+"""A DISCOVER and a REQUEST of iPXE by a socket; argv: MAC, address, appliance, relay agent, own port."""
+
+
+def boot_forged(scene: Scene, on: Stranger, run: Run, port: str = "0", relay: str = "0.0.0.0") -> str:
+    """Somebody of no rights on a machine opens a boot in its firmware's name; a session."""
+    done = run(*NOBODY, "/usr/bin/python3", "-c", FORGER, on.mac, on.address, ADDRESS, relay, port)
+    assert not done.returncode, done.stderr or done.stdout
+    for _ in range(6):
+        if key := scene.key(on):
+            return scene.claim(on, key)
+        on.run("sleep", "0.1")
+    return ""
 
 
 def forged_discover(scene: Scene) -> str:
@@ -172,16 +188,35 @@ def forged_discover(scene: Scene) -> str:
     assert scene.claim(victim, scene.opens(victim))
     scene.kube.control("living_node", name="m1", every=0.2, system_uuid="up", boot_id="up")
     try:
-        done = victim.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                          "/usr/bin/python3", "-c", FORGER, victim.mac, ADDRESSES["m1"], ADDRESS)  # fmt: skip
-        assert not done.returncode, done.stdout
-        for _ in range(20):
-            if key := scene.key(victim):
-                return token_for(scene, scene.claim(victim, key), victim)
-            victim.run("sleep", "0.1")
-        return ""
+        return token_for(scene, boot_forged(scene, victim, victim.run), victim)
     finally:
         scene.leaves("m1")
+
+
+def forged_where_nobody_asks(scene: Scene) -> str:
+    """The same where no API is asked who lives: as the machine itself, and as a relay agent."""
+    node = scene.thief
+    assert scene.claim(node, scene.opens(node))
+    for relay in ("0.0.0.0", node.address, AGENT):
+        if settings := settings_for(scene, boot_forged(scene, node, node.run, relay=relay), node):
+            return settings
+    return ""
+
+
+def forged_in_a_container(scene: Scene) -> str:
+    """The same by a container, which may take the ports of DHCP, and has its machine's address outside."""
+    node = scene.thief
+    assert scene.claim(node, scene.opens(node))
+    with scene.container(node) as run:
+        for port, relay in (("68", "0.0.0.0"), ("67", node.address), ("67", AGENT)):
+            if settings := settings_for(scene, boot_forged(scene, node, run, port, relay), node):
+                return settings
+    return ""
+
+
+def settings_for(scene: Scene, session: str, machine: Stranger) -> str:
+    """What a node of a cluster without an API is given by this session."""
+    return "the node's settings" if session and scene.settings(machine, session) else ""
 
 
 def out_of_files(scene: Scene) -> str:
@@ -222,7 +257,9 @@ ROWS = (
     Row("another node's CSR", "approver", another_nodes_request),
     Row("second CSR of one token", "approver", second_request),
     Row("an unprivileged process on the joined node", "claimed", unprivileged_process),
-    Row("a DISCOVER forged by that process", "presence succession", forged_discover),
+    Row("a DISCOVER forged by that process", "firmware presence succession", forged_discover),
+    Row("the same where no API is asked who lives", "firmware", forged_where_nobody_asks),
+    Row("the same by a container on that node", "firmware", forged_in_a_container),
     Row("/files/../", "names", out_of_files),
     Row("API without token", "token", api_without_token),
     Row("DNS-rebound Host", "host", rebound_host),

@@ -7,7 +7,8 @@ import http.client
 import json
 import re
 import ssl
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.interop.stranger import Stranger
 from tests.kube.control import KubeApi
 from tests.kube.pki import b64, new_request
 from tests.lab.appliance import ROOT, Appliance
-from tests.lab.namespace import ADDRESS, Lab
+from tests.lab.namespace import ADDRESS, Lab, run
 from tests.lab.site import KUBE, lend, write_yaml
 from tests.proc.house import make_image
 from tests.theft.guards import copied
@@ -36,7 +37,15 @@ THIEF = "52:54:00:77:7f:01"
 OUTSIDE = "nothing of this is offered"
 FILES = {"vmlinuz": b"kernel" * 400, "initrd.img": b"initrd" * 400, "root.squashfs": b"squashfs" * 4000}
 KEY = re.compile(r"/boot/([0-9a-f]{32})/seed\.cpio")
+MASQUERADE = (
+    "add table ip containers; add chain ip containers out { type nat hook postrouting priority 100; };"
+    'add rule ip containers out oifname "eth0" masquerade'
+)
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+"""Runs a program somewhere, to its end."""
 
 
 class Switched(Appliance):
@@ -117,6 +126,10 @@ class Scene:
             machine.run("sleep", "0.3")
         return ""
 
+    def settings(self, machine: Stranger, session: str) -> bool:
+        """Whether it is given the session's configuration."""
+        return machine.curl("/boot/config", "-H", f"Authorization: Bearer {session}")[0] == 200
+
     def joins(self, machine: Stranger) -> str:
         """A boot of its own up to its token."""
         session = self.claim(machine, self.opens(machine))
@@ -131,6 +144,31 @@ class Scene:
         self._number += 1
         with Stranger(self.lab, f"ghost{self._number}", mac, self.directory) as made:
             yield made
+
+    @contextmanager
+    def container(self, machine: Stranger) -> Iterator[Run]:
+        """A network of its own on this machine, as a container has it; runs programs there."""
+        self._number += 1
+        name = f"{machine.name}-c{self._number}"
+        inside = ("ip", "netns", "exec", name)
+        run("ip", "netns", "add", name)
+        try:
+            pair = ["type", "veth", "peer", "name", "eth0", "netns"]
+            run("ip", "-n", machine.name, "link", "add", "c0", *pair, name)
+            for where, device, address in (
+                (machine.name, "c0", "10.88.0.1/24"),
+                (name, "eth0", "10.88.0.2/24"),
+            ):
+                run("ip", "-n", where, "addr", "add", address, "dev", device)
+                run("ip", "-n", where, "link", "set", device, "up")
+            run("ip", "-n", name, "route", "add", "default", "via", "10.88.0.1")
+            run(*inside, "sysctl", "-qw", "net.ipv4.ip_unprivileged_port_start=0")
+            machine.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+            machine.run("nft", MASQUERADE)
+            yield lambda *command: subprocess.run([*inside, *command], capture_output=True, timeout=30)
+        finally:
+            machine.run("nft", "delete table ip containers")
+            run("ip", "netns", "del", name, check=False)
 
     # What the cluster and the operator's port are asked
 
