@@ -126,6 +126,8 @@ class CertificateRequest:
     message: str = ""
     certificate: bytes = b""
     """In PEM, once it was signed."""
+    program: str = ""
+    """What submitted it, as that program calls itself; the API tells neither its machine nor its address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def _content(
     """What is wrong with a request that should be for that common name; empty for nothing."""
     asked = set(request.usages)
     if not asked <= usages or not {"digital signature", needed} <= asked:
-        return f"it asks for the usages {_listed(request.usages)}"
+        return f"it asks for the usages {listed(request.usages)}"
     try:
         csr = _parsed(request.pem)
         subject = [(a.oid, str(a.value)) for rdn in csr.subject.rdns for a in rdn]
@@ -160,7 +160,7 @@ def _content(
         (NameOID.ORGANIZATION_NAME, NODES),
         (NameOID.COMMON_NAME, common),
     }:
-        return f"its subject is {_listed(value for _, value in subject)} and not {NODES}, {common}"
+        return f"its subject is {listed(value for _, value in subject)} and not {NODES}, {common}"
     if not names and alternatives:
         return "it has alternative names"
     if names and (not general or not all(isinstance(g, x509.DNSName | x509.IPAddress) for g in general)):
@@ -187,7 +187,7 @@ def _alternatives(request: CertificateRequest) -> tuple[set[str], set[str]]:
     return names, {_plain(a) for a in extension.value.get_values_for_type(x509.IPAddress)}
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listed(texts: Iterable[str]) -> str:
     """Texts of a stranger, bounded, and printable ASCII."""
     joined = ", ".join(texts) or "nothing"
     return "".join(c if " " <= c <= "~" else "?" for c in joined)[:200]

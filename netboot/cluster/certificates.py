@@ -102,7 +102,14 @@ def request_of(body: Json) -> CertificateRequest:
         failed="Failed" in kinds,
         message="; ".join(str(c.get("message", "")) for c in conditions)[:500],
         certificate=_decoded(status.get("certificate")),
+        program=_submitter(metadata.get("managedFields")),
     )
+
+
+def _submitter(managed: object) -> str:
+    """The manager of the fields that were written first, which is the beginning of a User-Agent."""
+    first = managed[0] if isinstance(managed, list) and managed else None
+    return str(first.get("manager", ""))[:128] if isinstance(first, dict) else ""
 
 
 def _decoded(text: object) -> bytes:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 from netboot.cluster import CertificateRequest, ClusterApi, Clusters
@@ -19,6 +20,7 @@ from netboot.cluster.approval import (
     Known,
     Verdict,
     client_verdict,
+    listed,
     node_of_serving,
     serving_verdict,
     token_id_of,
@@ -301,10 +303,13 @@ class Approving:
 def alarm_text(request: CertificateRequest, verdict: Verdict, binding: Binding) -> str:
     """What the operator is told of a misused token: both sides, what was done, what to do."""
     place = f" at {binding.address}" if binding.address else ""
+    when = datetime.fromtimestamp(request.created, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    program = f" by a program that calls itself {listed([request.program])}" if request.program else ""
     return (
         f"token {binding.token_id} of {binding.node} was misused in cluster {binding.cluster}: "
-        f"{request.name} is denied because {verdict.reason}. The token was handed to {binding.mac}{place}; "
-        "where the request came from, the API server's audit log tells by its name. The token is revoked and "
+        f"{request.name}, submitted {when}{program}, is denied because {verdict.reason}. The token was "
+        f"handed to {binding.mac}{place}; from which address the request came, only the API "
+        "server's audit log tells, by its name. The token is revoked and "
         f"the name is held: find the right machine, delete Node {binding.node} if a wrong one lives there, "
         f"then `netboot node release {binding.node}`"
     )

@@ -39,7 +39,7 @@ class Naming:
             return node
         verdict = await self._presence.verdict(request.cluster.name, request.node, request.boot_id)
         if isinstance(verdict, Living):
-            raise self._impostor(request)
+            raise self._impostor(request, node)
         if isinstance(verdict, Undecided):
             text = reasons.still_ready(request, verdict.seconds)
             raise JoinWithheld(text, min(5.0, max(1.0, verdict.seconds)))
@@ -54,8 +54,8 @@ class Naming:
         log.info("node %s came back while its Node object was Ready: set to Unknown", request.node)
         return node
 
-    def _impostor(self, request: JoinRequest) -> JoinWithheld:
-        text = reasons.impostor(request)
+    def _impostor(self, request: JoinRequest, node: NodeObject) -> JoinWithheld:
+        text = reasons.impostor(request, node)
         self._alarm(request, text)
         return JoinWithheld(text, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netboot.cluster import NodeObject
 from netboot.errors import ClusterRefused
 from netboot.join import JoinRequest
 from netboot.model.binding import Binding
@@ -32,14 +33,23 @@ def not_marked(request: JoinRequest) -> str:
     )
 
 
-def impostor(request: JoinRequest) -> str:
-    """R19: another machine does."""
+def impostor(request: JoinRequest, node: NodeObject) -> str:
+    """R19: another machine does. Both are named as far as they are known: that one by its Node object."""
     return (
-        f"impostor: {request.mac} at {request.address or 'an unknown address'} asks to join as "
-        f"{request.node}, but another machine lives under that name in cluster {request.cluster.name} and "
-        "renews its Lease. "
+        f"impostor: {request.mac} at {request.address or 'an unknown address'}{_with(request.uuid)} asks to "
+        f"join as {request.node}, but another machine{_with(node.system_uuid)}{_at(node)} lives under that "
+        f"name in cluster {request.cluster.name} and renews its Lease. "
         "No credential is made; find out which of the two machines is the right one"
     )
+
+
+def _with(uuid: str | None) -> str:
+    return f" (UUID {uuid[:36]})" if uuid else ""
+
+
+def _at(node: NodeObject) -> str:
+    """Where a kubelet says that it is: bounded, as a stranger's words are."""
+    return f" at {', '.join(node.addresses[:3])[:80]}" if node.addresses else ""
 
 
 def no_authority(request: JoinRequest) -> str:

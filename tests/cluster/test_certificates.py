@@ -27,6 +27,22 @@ def test_an_empty_request_is_pending() -> None:
     assert (found.name, found.pem, found.approved, found.denied) == ("csr-1", b"", False, False)
 
 
+@pytest.mark.parametrize(
+    ("managed", "program"),
+    [
+        ([{"manager": "kubelet", "operation": "Update"}, {"manager": "appliance"}], "kubelet"),
+        ([{"manager": "x" * 400}], "x" * 128),
+        ([], ""),
+        (None, ""),
+        ({"manager": "kubelet"}, ""),
+        (["kubelet"], ""),
+    ],
+)
+def test_a_request_tells_which_program_submitted_it(managed: object, program: str) -> None:
+    """Who wrote its fields first, as the API server notes it; a stranger's word, so bounded."""
+    assert request_of({"metadata": {"managedFields": managed}}).program == program
+
+
 async def submit(
     api: KubernetesApi, name: str = "csr-1", signer: str = CLIENT_SIGNER, seconds: int = 86400
 ) -> CertificateRequest:

@@ -7,15 +7,17 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
 
-from netboot.cluster import CLIENT_SIGNER, SERVING_SIGNER, ClusterApi
-from netboot.cluster.approval import Known, known_as
+from netboot.cluster import CLIENT_SIGNER, SERVING_SIGNER, CertificateRequest, ClusterApi
+from netboot.cluster.approval import Decision, Known, Verdict, known_as
 from netboot.errors import ClusterRefused, JoinWithheld
-from netboot.fleet.approving import Approving, Wanted
+from netboot.fleet.approving import Approving, Wanted, alarm_text
+from netboot.model.binding import Binding
 from netboot.model.machine import Mac
 from tests.cluster.requests import pem
 from tests.join.asking import Asking, clients_of, token_of
@@ -167,6 +169,23 @@ async def test_a_token_gets_no_certificate_of_another_node_and_is_taken_back(hou
     assert withheld.value.retry_after
     await house.asking.store.let_go("blue", "m1")
     assert await house.token("boot-2")
+
+
+def test_an_alarm_tells_what_is_known_of_both_sides() -> None:
+    """Machine and address that got the token; time and program of the request, as far as the API tells them."""
+    binding = Binding(
+        "blue", "abcdef", "boot-1", "m1", Mac("52:54:00:12:34:56"), 0.0, IPv4Address("10.77.0.10")
+    )
+    request = CertificateRequest(
+        "csr-x", "uid", "1", 1.8e9, "system:bootstrap:abcdef", (), CLIENT_SIGNER, (), b"", program="cu\nrl"
+    )
+    text = alarm_text(request, Verdict(Decision.DENY, "it is strange", alarm=True), binding)
+    assert "52:54:00:12:34:56 at 10.77.0.10" in text
+    assert "csr-x, submitted 2027-01-15 08:00:00 UTC by a program that calls itself cu?rl, is denied" in text
+    bare = alarm_text(
+        replace(request, program=""), Verdict(Decision.DENY, "no"), replace(binding, address=None)
+    )
+    assert "UTC, is denied because no. The token was handed to 52:54:00:12:34:56; from which" in bare
 
 
 async def test_a_second_request_of_one_token_is_denied_after_a_restart_too(house: House) -> None:

@@ -89,8 +89,8 @@ async def test_r19_no_lease_is_a_dead_machine(asking: Asking, kube: Kube) -> Non
 
 
 async def test_r19_an_impostor_is_withheld_for_good_and_reported(asking: Asking, kube: Kube) -> None:
-    """Another machine lives under the name: no token, the Node object untouched, the operator told."""
-    await kube.living_node("m1", every=0.2)
+    """Another machine lives under the name: no token, the Node object untouched, the operator told of both."""
+    await kube.living_node("m1", every=0.2, system_uuid="its-own")
     method = asking.method()
     asking.presence.observe("blue", "m1")
     reason = None
@@ -101,7 +101,8 @@ async def test_r19_an_impostor_is_withheld_for_good_and_reported(asking: Asking,
         assert time.monotonic() < until
         reason = raised.value.reason if raised.value.retry_after is None else None
         await asyncio.sleep(0.05)
-    assert reason.startswith("impostor: 52:54:00:12:34:56 at 10.77.0.10 asks to join as m1")
+    assert reason.startswith("impostor: 52:54:00:12:34:56 at 10.77.0.10 ")
+    assert " asks to join as m1, but another machine (UUID its-own)" in reason
     assert asking.alarms == [reason]
     assert kube.ready("m1") == "True" and not kube.tokens()
 
