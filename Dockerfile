@@ -23,13 +23,13 @@ ARG KUBE_MINOR=1.34
 COPY images/root/kube-repository images/root/kube-check /tmp/netboot/
 RUN --mount=type=secret,id=ca sh /tmp/netboot/kube-repository "$KUBE_MINOR" && rm -rf /tmp/netboot
 
-# Real binaries of your own: --build-context kube=DIR with kubelet, kubeadm and crictl in it.
+# Real binaries of your own: --build-context kube=DIR with kubelet, kubeadm and (kubeadm needs it before 1.31) crictl in it.
 FROM root AS kube-local
-COPY --from=kube kubelet kubeadm crictl /usr/bin/
+COPY --from=kube kubelet kubeadm crictl* /usr/bin/
 COPY images/root/kubelet.service /usr/lib/systemd/system/kubelet.service
 COPY images/root/10-kubeadm.conf /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
 COPY images/root/kube-check /tmp/netboot/kube-check
-RUN chmod 0755 /usr/bin/kubelet /usr/bin/kubeadm /usr/bin/crictl && sh /tmp/netboot/kube-check && rm -rf /tmp/netboot
+RUN chmod 0755 /usr/bin/kubelet /usr/bin/kubeadm && sh /tmp/netboot/kube-check && rm -rf /tmp/netboot
 
 # The tests' stand-in: it joins and renews its Lease in the real protocol, and runs no pod.
 FROM root AS kube-standin

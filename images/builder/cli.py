@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         "--kube-dir",
         type=Path,
         metavar="DIR",
-        help="folder of real kubelet, kubeadm and crictl for --kube local",
+        help="folder of real kubelet, kubeadm and (for kubeadm before 1.31) crictl for --kube local",
     )
     made.add_argument(
         "--kernel", default="linux-image-amd64", help="Debian's kernel package; default linux-image-amd64"

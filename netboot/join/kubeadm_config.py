@@ -14,7 +14,9 @@ from netboot.model.kubelet import node_labels
 DISCOVERY_TIMEOUT = 60
 """Seconds after which kubeadm gives a token up (by default after 300): then the node asks again (R15)."""
 
+V1BETA4 = "kubeadm.k8s.io/v1beta4"
 V1BETA4_SINCE = ServerVersion(1, 31)
+V1BETA3_SINCE = ServerVersion(1, 22)
 
 DISCOVERY_FILE = "join/discovery.conf"
 """The kubeconfig of `discovery: file`, as a file of the node's configuration."""
@@ -27,7 +29,9 @@ Json = dict[str, Any]
 
 def api_version(server: ServerVersion) -> str:
     """The newest JoinConfiguration that a kubeadm of the cluster's own minor version reads."""
-    return "kubeadm.k8s.io/v1beta4" if server >= V1BETA4_SINCE else "kubeadm.k8s.io/v1beta3"
+    if server >= V1BETA4_SINCE:
+        return V1BETA4
+    return "kubeadm.k8s.io/v1beta3" if server >= V1BETA3_SINCE else "kubeadm.k8s.io/v1beta2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def join_configuration(
     request: JoinRequest, credential: Credential, *, server: ServerVersion, discovery_timeout: int
 ) -> bytes:
     """The configuration as JSON, which is YAML without quoting traps; secret (mode 0600)."""
-    newer = api_version(server) == "kubeadm.k8s.io/v1beta4"
+    newer = api_version(server) == V1BETA4
     discovery = _discovery(request, credential)
     document: Json = {
         "apiVersion": api_version(server),

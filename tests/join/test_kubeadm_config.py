@@ -64,10 +64,11 @@ def test_the_newer_version_is_what_kubeadm_reads() -> None:
     }
 
 
-def test_the_older_version_is_what_kubeadm_read_before() -> None:
-    """v1beta3: arguments as a map, the limit under discovery."""
-    document = json.loads(made(30))
-    assert document["apiVersion"] == "kubeadm.k8s.io/v1beta3"
+@pytest.mark.parametrize(("minor", "version"), [(30, "v1beta3"), (20, "v1beta2")])
+def test_the_older_versions_are_what_kubeadm_read_before(minor: int, version: str) -> None:
+    """v1beta3 and v1beta2: arguments as a map, the limit under discovery."""
+    document = json.loads(made(minor))
+    assert document["apiVersion"] == f"kubeadm.k8s.io/{version}"
     assert document["nodeRegistration"]["kubeletExtraArgs"] == {
         "cgroup-driver": "systemd",
         "node-labels": "a=1,b=2",
@@ -76,10 +77,18 @@ def test_the_older_version_is_what_kubeadm_read_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minor", "version"), [(20, "v1beta3"), (30, "v1beta3"), (31, "v1beta4"), (36, "v1beta4")]
+    ("minor", "version"),
+    [
+        (20, "v1beta2"),
+        (21, "v1beta2"),
+        (22, "v1beta3"),
+        (30, "v1beta3"),
+        (31, "v1beta4"),
+        (36, "v1beta4"),
+    ],
 )
 def test_the_servers_version_decides(minor: int, version: str) -> None:
-    """v1beta4 for kubeadm 1.31 and newer."""
+    """v1beta4 for kubeadm 1.31 and newer, v1beta2 for those before 1.22."""
     assert api_version(ServerVersion(1, minor)) == f"kubeadm.k8s.io/{version}"
 
 
