@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from netboot.config import plain
 from netboot.errors import StartError
 
 
@@ -116,7 +117,7 @@ def _ips(said: x509.SubjectAlternativeName) -> list[IPv4Address | IPv6Address]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return plain.read(path)
     except OSError as error:
         raise StartError(
             f"{path} cannot be read: {error.strerror}", "Put it there, readable by server.user"

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, ValidationError
 
-from netboot.config import values
+from netboot.config import plain, values
 from netboot.config.keys import Key, tree
 from netboot.config.problems import Bad, Place, Problem
 from netboot.config.reading import explain
@@ -60,8 +60,7 @@ def read(path: Path) -> tuple[ApiToken, ...]:
     """The tokens of a file. Raises ConfigError with every problem in one report."""
     file = str(path)
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = plain.read(path, MAX_BYTES)
     except OSError as error:
         what, remedy = f"it cannot be read: {error.strerror}", "put it there, readable by server.user"
         raise _refused([Problem(Place(file, 0), "", what, remedy)]) from None

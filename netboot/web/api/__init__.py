@@ -1,8 +1,9 @@
 """The operators' listener: `/api/v1`, the page, metrics and health. The door of this room is `application`.
 
-`door` is the listener; `access` holds tokens and certificate; `guard` decides who is answered at all, `roles`
-says who may what, `audit` keeps who did what; `views` answers (`addresses` for leases and pools,
-`assignments` for what is assigned at run time); `shapes` says what a noun looks like, `openapi` describes it.
+`door` is the listener, `connection` one of its connections; `access` holds tokens and certificate; `guard`
+decides who is answered at all (`hosts`: under which names), `roles` says who may what, `audit` keeps who did
+what; `views` answers (`addresses` for leases and pools, `assignments` for what is assigned at run time);
+`shapes` says what a noun looks like, `openapi` describes it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from netboot.config import Api, tokens_file
@@ -23,8 +24,9 @@ class Access:
         """Read all files. Raises StartError and ConfigError."""
         self._settings = settings
         self._journal = journal
-        self._token_stamps = self._stamps_of_tokens()
-        self._tls_stamps = self._stamps_of_tls()
+        self._token_files = _Files([settings.tokens_file] if settings.tokens_file else [])
+        tls = settings.tls
+        self._tls_files = _Files([tls.certificate, tls.key] if tls else [])
         admin = ensure_admin_token(data_dir / ADMIN_TOKEN)
         self._admin = ApiToken(ADMIN_TOKEN, Role.ADMIN, admin)
         self._tokens = (self._admin, *self._read())
@@ -36,12 +38,13 @@ class Access:
         return self._tokens
 
     async def look(self) -> None:
-        """Take tokens and certificate whose files have changed; bad ones leave the old in force."""
-        if self._token_stamps != (stamps := self._stamps_of_tokens()):
-            self._token_stamps = stamps
+        """Take tokens and certificate whose files have changed; bad ones leave the old in force.
+
+        A change is taken at the second look that finds it, lest a file is read that is being written.
+        """
+        if self._token_files.changed():
             await self._renew_tokens()
-        if self._tls_stamps != (stamps := self._stamps_of_tls()):
-            self._tls_stamps = stamps
+        if self._tls_files.changed():
             await self._renew_certificate()
 
     async def _renew_tokens(self) -> None:
@@ -73,13 +76,21 @@ class Access:
         file = self._settings.tokens_file
         return list(tokens_file.doubts(file)) if file is not None else []
 
-    def _stamps_of_tokens(self) -> tuple[tuple[int, int, int], ...]:
-        file = self._settings.tokens_file
-        return stamps_of([file]) if file is not None else ()
-
-    def _stamps_of_tls(self) -> tuple[tuple[int, int, int], ...]:
-        tls = self._settings.tls
-        return stamps_of([tls.certificate, tls.key]) if tls is not None else ()
-
     def _say(self, kind: str, text: str, level: int = logging.INFO) -> None:
         self._journal.note(kind, text, level=level)
+
+
+class _Files:
+    """Files that are read again when they have changed, and have come to rest."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._taken = self._seen = stamps_of(files)
+
+    def changed(self) -> bool:
+        """Whether what stands there is new, and stood there at the last look already; True once."""
+        before, self._seen = self._seen, stamps_of(self._files)
+        if self._seen == self._taken or self._seen != before:
+            return False
+        self._taken = self._seen
+        return True

@@ -63,7 +63,10 @@ ORDER: Json = {
         "force": FLAG,
         "dry_run": FLAG,
     },
-    "oneOf": [{"required": ["cluster"]}, {"required": ["pool"]}],
+    "oneOf": [
+        {"required": [one], "properties": {one: TEXT, other: {"type": "null"}}}
+        for one, other in (("cluster", "pool"), ("pool", "cluster"))
+    ],
     "additionalProperties": False,
 }
 SIDE = shape(cluster=TEXT, node=TEXT)

@@ -47,6 +47,7 @@ class AssignmentViews:
                 method="PUT",
                 body="Order",
                 status=202,
+                also=(200,),
             ),
             Route(
                 one,
@@ -56,6 +57,7 @@ class AssignmentViews:
                 query=flags,
                 method="DELETE",
                 status=202,
+                also=(200,),
             ),
             Route(
                 f"{v1}/nodes/{{mac}}/admission",

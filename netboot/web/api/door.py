@@ -18,6 +18,7 @@ from aiohttp import web
 
 from netboot.events import Journal
 from netboot.model.manners import Rate
+from netboot.web.api.connection import Connection, speaks_http, tell_to_speak_tls
 from netboot.web.api.tries import Tries
 
 OF_ONE = 64
@@ -28,8 +29,6 @@ HANDSHAKES = Rate(50, 5.0)
 """Of one address."""
 FIRST_REQUEST = 15.0
 """Seconds for the handshake, and again until the first request stands there."""
-IDLE = 75.0
-"""Seconds between two requests of one connection."""
 _ACCEPTS = 16
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE = 1.0
@@ -48,9 +47,7 @@ class Door:
         self._context = context
         self._journal = journal
         self._clock = clock
-        self._runner = web.AppRunner(
-            application, access_log=None, handler_cancellation=True, keepalive_timeout=IDLE
-        )
+        self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         application.on_response_prepare.append(self._answered)
         self._heard: WeakSet[asyncio.BaseTransport] = WeakSet()
         self._coming: Counter[str] = Counter()
@@ -130,16 +127,38 @@ class Door:
 
     async def _connected(self, sock: socket.socket) -> None:
         """Shake hands; a connection without a request after a while is closed."""
-        loop, server = asyncio.get_running_loop(), self._runner.server
-        assert server is not None
+        loop = asyncio.get_running_loop()
         limit = FIRST_REQUEST if self._context else None
         try:
+            if self._context is not None and await self._plain(sock):
+                return
             transport, _ = await loop.connect_accepted_socket(
-                server, sock, ssl=self._context, ssl_handshake_timeout=limit, ssl_shutdown_timeout=limit
+                self._connection,
+                sock,
+                ssl=self._context,
+                ssl_handshake_timeout=limit,
+                ssl_shutdown_timeout=limit,
             )
         except (OSError, TimeoutError):
             return  # it speaks no TLS, or not in time; the socket was the transport's, which has closed it
         loop.call_later(FIRST_REQUEST, self._look, transport)
+
+    def _connection(self) -> Connection:
+        assert self._runner.server is not None
+        return Connection(self._runner.server, asyncio.get_running_loop(), self._journal)
+
+    async def _plain(self, sock: socket.socket) -> bool:
+        """Whether plain HTTP came where TLS is spoken; it is told, and the socket closed. Raises OSError."""
+        plain = True
+        try:
+            async with asyncio.timeout(FIRST_REQUEST):
+                plain = await speaks_http(sock)
+            if plain:
+                tell_to_speak_tls(sock)
+        finally:
+            if plain:
+                sock.close()
+        return plain
 
     def _look(self, transport: asyncio.BaseTransport) -> None:
         if transport not in self._heard and isinstance(transport, asyncio.Transport):

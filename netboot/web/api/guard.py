@@ -14,8 +14,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Awaitable, Callable, Iterable
-from ipaddress import ip_address
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -23,11 +22,12 @@ from aiohttp.typedefs import Middleware
 
 from netboot.errors import NetbootError, Refused, StartError, StoreError
 from netboot.events import Journal
-from netboot.model.access import ADMIN_TOKEN, ApiToken
+from netboot.model.access import ADMIN_TOKEN, COMMAND_LINE, ApiToken
 from netboot.model.manners import Rate
 from netboot.web.api.audit import Auditor
+from netboot.web.api.hosts import hosts, local_address
 from netboot.web.api.roles import READS, needed
-from netboot.web.api.tries import Tries
+from netboot.web.api.tries import Guests, Tries
 
 log = logging.getLogger("netboot")
 
@@ -37,6 +37,10 @@ WRONG_TOKENS = Rate(20, 60.0)
 """Wrong tokens of one address that are looked at."""
 STRANGERS = Rate(300, 15.0)
 """Requests of one address without a token that we know, for the page's own files too, that are answered."""
+GUEST = 3600.0
+"""Seconds for which an address may go on with a token that opened from there, whoever guesses beside it."""
+BODY = 30.0
+"""Seconds in which the body of a change comes."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -95,23 +99,6 @@ def _read_token(path: Path) -> str:
     return token
 
 
-def host_name(header: str) -> str:
-    """The name in a Host header, in lower case, without port and brackets; empty for no Host header."""
-    text = header.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0] if ":" in text else text
-
-
-def own_names(listen: str, names: Iterable[str]) -> frozenset[str]:
-    """The Host names that are ours: the listen address, the declared names, and loopback's own names."""
-    own = {listen.lower(), *(name.lower() for name in names)}
-    address = ip_address(listen)
-    if address.is_loopback or address.is_unspecified:
-        own |= {"localhost", "127.0.0.1", "::1"}
-    return frozenset(own)
-
-
 class Guard:
     """What each request goes through before it meets its handler."""
 
@@ -132,6 +119,7 @@ class Guard:
         self._clock = clock
         self._open_paths = open_paths
         self._wrong = Tries(WRONG_TOKENS)
+        self._guests = Guests(GUEST)
         self._strangers = Tries(STRANGERS)
         self._changes: set[asyncio.Task[web.StreamResponse]] = set()
 
@@ -143,12 +131,14 @@ class Guard:
     @web.middleware
     async def host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A name that is not ours is not answered: a browser may have been lured to it."""
-        name = host_name(request.headers.get("Host", ""))
-        if name in self._own or name == local_address(request):
+        foreign = hosts(request) - self._own - {local_address(request)}
+        if not foreign:
             return await handler(request)
         if flood := self._flood(request):
             return flood
-        self._journal.refused("api_foreign_host", f"Host {name!r} is not ours", source=request.remote or "?")
+        self._journal.refused(
+            "api_foreign_host", f"Host {min(foreign)!r} is not ours", source=request.remote or "?"
+        )
         await self._auditor.refused(request, None, 421)
         remedy = "Use the listen address, or declare the name in server.api.names"
         return problem(421, "this Host name is not ours", remedy)
@@ -156,7 +146,7 @@ class Guard:
     @web.middleware
     async def token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Only who shows a token that we know comes in; an address guesses few of them."""
-        said = bearer(request.headers.get("Authorization", ""))
+        said = bearer(request.headers.getall("Authorization", []))
         caller = known(said, self._tokens())
         if caller is None and (flood := self._flood(request)):
             return flood
@@ -164,14 +154,19 @@ class Guard:
             return await handler(request)
         source, now = request.remote or "?", self._clock()
         wait = self._wrong.wait(source, now)
-        if wait and not (caller and caller.name == ADMIN_TOKEN):  # that one is too long to be guessed
+        if wait and not (caller and self._expected(source, caller, now)):
             return await self._guesses(request, wait)
         if caller is None:
             if said:
                 self._wrong.failed(source, now)
             return await self._unknown(request)
+        self._guests.came(source, caller, now)
         request[CALLER] = caller
         return await handler(request)
+
+    def _expected(self, source: str, caller: ApiToken, now: float) -> bool:
+        """Whether a token is looked at although its address guesses: its holder may share it with others."""
+        return caller.name == ADMIN_TOKEN or self._guests.knows(source, caller, now)
 
     @web.middleware
     async def role(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -194,6 +189,7 @@ class Guard:
         """A change is in the audit before it is made, and how it ended before the answer leaves."""
         if request.method in READS or request.match_info.route.resource is None:
             return await handler(request)
+        await _body(request)
         change = asyncio.get_running_loop().create_task(_audited(self._auditor, request, handler))
         self._changes.add(change)  # the set keeps what the loop would not
         change.add_done_callback(self._changes.discard)
@@ -253,9 +249,20 @@ async def _audited(auditor: Auditor, request: web.Request, handler: Handler) -> 
     return answer
 
 
-def bearer(header: str) -> str:
-    """The token of an Authorization header; empty where there is none."""
-    scheme, _, said = header.partition(" ")
+async def _body(request: web.Request) -> None:
+    """Have the body here, which audit and handler look at. Raises Refused."""
+    try:
+        async with asyncio.timeout(BODY):
+            await request.read()
+    except TimeoutError:
+        raise Refused(408, f"the body did not come within {BODY:g} seconds") from None
+    except web.RequestPayloadError:
+        raise Refused(400, "the body is not what its head says") from None
+
+
+def bearer(headers: Sequence[str]) -> str:
+    """The token of a request's Authorization; empty where there is none, and where there are two."""
+    scheme, _, said = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     return said.strip() if scheme.lower() == "bearer" else ""
 
 
@@ -266,25 +273,24 @@ def known(said: str, tokens: Iterable[ApiToken]) -> ApiToken | None:
     return found[0] if said and found else None
 
 
-def local_address(request: web.Request) -> str:
-    """The address of ours that this connection came to: an address literal cannot be rebound."""
-    name = request.transport.get_extra_info("sockname") if request.transport else None
-    return str(name[0]) if isinstance(name, tuple) else ""
-
-
 def problem(status: int, reason: str, remedy: str, headers: dict[str, str] | None = None) -> web.Response:
     """An error: what was wrong and what to do."""
     body = {"status": status, "reason": reason, "remedy": remedy}
     return web.json_response(body, status=status, headers=headers)
 
 
+_LISTS = {"holds": "netboot node holds"}
+"""What lists a noun on the command line, where that is not `netboot NOUN list`."""
+
+
 def _remedy(request: web.Request, status: int) -> str:
     """What to do about a request that was refused; of a thing that is not there its list tells."""
     parts = request.path.split("/")
     if status == 404 and len(parts) > 4:
-        return (
-            f"GET {'/'.join(parts[:4])} (`netboot {parts[3].removesuffix('s')} list`) tells which there are"
-        )
+        verb = _LISTS.get(parts[3], f"netboot {parts[3].removesuffix('s')} list")
+        return f"GET {'/'.join(parts[:4])} (`{verb}`) tells which there are"
+    if request.headers.get("User-Agent") == COMMAND_LINE:
+        return "`--help` tells what this command takes"
     return "See the API's description at /api/openapi.json"
 
 
@@ -295,9 +301,9 @@ async def finish(_: web.Request, response: web.StreamResponse) -> None:
 
 def _http_error(error: web.HTTPException) -> web.Response:
     allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-    remedy = (
-        f"This path takes {error.headers.get('Allow', 'GET')}"
-        if error.status == 405
-        else "See /api/openapi.json for what there is"
-    )
+    remedies = {
+        405: f"This path takes {error.headers.get('Allow', 'GET')}",
+        413: "No body has to be that large: /api/openapi.json tells what it may say",
+    }
+    remedy = remedies.get(error.status, "See /api/openapi.json for what there is")
     return problem(error.status, error.reason, remedy, allow)

@@ -45,6 +45,10 @@ class Route:
     """The schema of what it takes."""
     status: int = 200
     """Of its answer."""
+    also: tuple[int, ...] = ()
+    """Further statuses of an answer that looks the same."""
+    items: str | None = None
+    """The noun that it lists for who takes `application/json` alone."""
 
     def answer(self) -> Json:
         """The schema of its answer."""
@@ -86,10 +90,14 @@ def _operation(route: Route, is_open: bool) -> Json:
         "description": "what was wrong, and the remedy",
         "content": {"application/json": {"schema": failed}},
     }
-    found = {"description": route.summary, "content": {route.media: {"schema": route.answer()}}}
+    content = {route.media: {"schema": route.answer()}}
+    if route.items is not None:
+        content["application/json"] = {"schema": listing(route.items)}
+    found = {"description": route.summary, "content": content}
     operation: Json = {"summary": route.summary, "parameters": parameters}
     if route.body is not None:
         schema = {"$ref": f"#/components/schemas/{route.body}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     operation["security"] = [] if is_open else [{"token": [needed(route.method, route.path).word]}]
-    return {**operation, "responses": {str(route.status): found, "default": problem}}
+    answers = {str(status): found for status in (route.status, *route.also)}
+    return {**operation, "responses": {**answers, "default": problem}}

@@ -1,10 +1,11 @@
-"""How often one address may fail: some times at once, then now and then."""
+"""How often one address may fail: some times at once, then now and then; and who came from it lately."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address
 
+from netboot.model.access import ApiToken
 from netboot.model.manners import Rate
 
 ADDRESSES = 4096
@@ -37,6 +38,27 @@ class Tries:
     def _level(self, key: str, now: float) -> float:
         level, at = self._buckets.get(key, (0.0, now))
         return max(0.0, level - max(0.0, now - at) * self._rate.per_second)
+
+
+class Guests:
+    """Which tokens opened from which address lately; `seconds` says how long that counts."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._came: OrderedDict[tuple[str, ApiToken], float] = OrderedDict()
+
+    def came(self, address: str, token: ApiToken, now: float) -> None:
+        """Remember that it opened."""
+        key = (_key(address), token)
+        self._came[key] = now
+        self._came.move_to_end(key)
+        if len(self._came) > ADDRESSES:
+            self._came.popitem(last=False)
+
+    def knows(self, address: str, token: ApiToken, now: float) -> bool:
+        """Whether it opened from there lately."""
+        at = self._came.get((_key(address), token))
+        return at is not None and now - at <= self._seconds
 
 
 def _key(address: str) -> str:

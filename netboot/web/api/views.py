@@ -23,6 +23,7 @@ from netboot.web.api.addresses import AddressViews
 from netboot.web.api.assignments import AssignmentViews
 from netboot.web.api.audit import Auditor
 from netboot.web.api.clusters import ClusterViews
+from netboot.web.api.hosts import own_names
 from netboot.web.api.openapi import Route
 from netboot.web.api.roles import OPEN_PATHS
 from netboot.web.api.sources import Sources
@@ -51,7 +52,7 @@ _FILES = {name: (_FOLDER / name).read_text("utf-8") for name, _ in _PAGE.values(
 
 def application(sources: Sources) -> web.Application:
     """The API as an aiohttp application; several may live in one process."""
-    own = guard.own_names(sources.listen, sources.names)
+    own = own_names(sources.listen, sources.names)
     auditor = Auditor(sources.audit, sources.journal, sources.clock)
     open_paths = OPEN_PATHS | _PAGE.keys()
     watch = guard.Guard(sources.journal, own, sources.tokens, auditor, sources.clock, open_paths)
@@ -101,13 +102,14 @@ class Views:
                 "`Accept: application/json` the newest events as a list",
                 query=("mac", *few),
                 media="text/event-stream",
+                items="Event",
             ),
             Route(f"{v1}/audit", self.audit, "changes and refused tries, newest first", "Audit", True, few),
             Route(f"{v1}/self", self.self, "whose token this is, and its role", "Self"),
             Route("/api/openapi.json", self.description, "this description"),
             Route("/metrics", self.metrics, "Prometheus metrics", media="text/plain"),
             Route("/healthz", self.healthz, "the event loop turns", media="text/plain"),
-            Route("/readyz", self.readyz, "machines are answered", media="text/plain"),
+            Route("/readyz", self.readyz, "machines are answered", media="text/plain", also=(503,)),
             *(
                 Route(path, _file(name, media), "the status page", media=media)
                 for path, (name, media) in _PAGE.items()
@@ -209,6 +211,8 @@ class Views:
         self._ending.set()
 
     async def _stream(self, request: web.Request, mac: Mac | None) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response(content_type="text/event-stream")
         if len(self._streams) >= STREAMS:
             raise Refused(503, f"{STREAMS} streams are open already")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -217,11 +221,10 @@ class Views:
         try:
             await response.prepare(request)
             await response.write(b": netboot\n\n")
-            while not self._ending.is_set():
-                news = await self._next(queue, mac)
-                if request[guard.CALLER] not in self._from.tokens():
-                    break  # it was taken out, or its role has changed
-                await response.write(news)
+            while self._goes_on(request):
+                news = await self._next(request, queue, mac)
+                if self._goes_on(request):
+                    await response.write(news)
         except ConnectionError:
             pass  # the reader went away
         finally:
@@ -229,14 +232,18 @@ class Views:
             self._from.journal.unsubscribe(queue)
         return response
 
-    async def _next(self, queue: asyncio.Queue[Topic], mac: Mac | None) -> bytes:
+    def _goes_on(self, request: web.Request) -> bool:
+        """Whether a stream may go on: its token is in force, with the role that it had, and so are we."""
+        return not self._ending.is_set() and request[guard.CALLER] in self._from.tokens()
+
+    async def _next(self, request: web.Request, queue: asyncio.Queue[Topic], mac: Mac | None) -> bytes:
         """All that is waiting, as events; a comment where nothing came for `PING` seconds, or at the end."""
         for _ in range(PING):
             try:
                 waiting = [await asyncio.wait_for(queue.get(), 1.0)]
                 break
             except TimeoutError:
-                if self._ending.is_set():
+                if not self._goes_on(request):
                     return b":\n\n"
         else:
             return b":\n\n"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from netboot.errors import StartError
 from netboot.model.access import ApiToken, Role
-from netboot.web.api import ensure_admin_token
-from netboot.web.api.guard import STRANGERS, WRONG_TOKENS, host_name, known, own_names, token_sha256
-from tests.web.api.world import TOKEN, VIEWER, World, client_of
+from netboot.web.api import ensure_admin_token, guard
+from netboot.web.api.guard import GUEST, STRANGERS, WRONG_TOKENS, known, token_sha256
+from tests.web.api.world import OPERATOR, TOKEN, VIEWER, World, client_of, items
 
 CLOSED = (
     "/api/v1/boots", "/api/v1/boots/b1", "/api/v1/nodes", "/api/v1/nodes/n1", "/api/v1/leases",
@@ -89,8 +90,9 @@ async def test_a_foreign_host_gets_421(world: World, host: str, path: str) -> No
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "127.0.0.1:8443", "localhost:9000", "LOCALHOST", "[::1]:8443", "netboot.example.org"],
-)
+    ["127.0.0.1", "127.0.0.1:8443", "localhost:9000", "LOCALHOST", "[::1]:8443", "netboot.example.org",
+     "netboot.example.org.", "localhost.:8443"],
+)  # fmt: skip
 async def test_our_own_names_are_answered(world: World, host: str) -> None:
     """With any port: a tunnel has its own."""
     async with client_of(world) as client:
@@ -103,20 +105,6 @@ async def test_the_address_of_the_connection_is_ours(world: World) -> None:
     async with client_of(world, listen="0.0.0.0", names=()) as client:
         assert (await client.get("/api/v1/boots")).status == 200
         assert (await client.get("/api/v1/boots", headers={"Host": "10.9.9.9"})).status == 421
-
-
-@pytest.mark.parametrize(
-    ("header", "name"),
-    [("A.example:80", "a.example"), ("[fe80::1]:80", "fe80::1"), ("a", "a"), ("", ""), ("[", "")],
-)
-def test_a_host_header_is_read(header: str, name: str) -> None:
-    """Name without port and brackets, whatever is sent."""
-    assert host_name(header) == name
-
-
-def test_a_public_listener_has_no_loopback_names() -> None:
-    """Only what is declared and its own address."""
-    assert own_names("10.0.0.1", ["Netboot.Example"]) == {"10.0.0.1", "netboot.example"}
 
 
 async def test_health_words_need_no_token_and_tell_nothing(world: World) -> None:
@@ -220,6 +208,68 @@ async def test_an_address_guesses_few_tokens(world: World) -> None:
         assert await tried(TOKEN) == 200  # 256 bits cannot be guessed, and nobody locks its holder out
         world.now += 60
         assert await tried(VIEWER) == 200
+
+
+async def test_who_was_let_in_goes_on_while_a_neighbour_guesses(world: World) -> None:
+    """Behind one address of many: a token that opened from there lately is looked at, and no other one."""
+    async with client_of(world, token=None) as client:
+
+        async def tried(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return (await client.get("/api/v1/self", headers=headers)).status
+
+        async def guesses() -> None:
+            while await tried("a-guess") != 429:
+                pass
+
+        assert await tried(VIEWER) == 200
+        await guesses()
+        assert (await tried(VIEWER), await tried(OPERATOR)) == (200, 429)
+        world.now += GUEST
+        await guesses()
+        assert await tried(VIEWER) == 200
+        world.now += GUEST + 1
+        await guesses()
+        assert await tried(VIEWER) == 429
+
+
+async def test_two_tokens_are_none(world: World) -> None:
+    """Whichever of them somebody before us has looked at."""
+    async with client_of(world, token=None) as client:
+        for said in ((TOKEN, "wrong"), ("wrong", TOKEN), (TOKEN, TOKEN)):
+            headers = [("Authorization", f"Bearer {token}") for token in said]
+            assert (await client.get("/api/v1/self", headers=headers)).status == 401
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, and nothing stands in the audit: nothing was begun."""
+    monkeypatch.setattr(guard, "BODY", 0.05)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    async with client_of(world) as client:
+        answer = await client.put("/api/v1/nodes/n1/assignment", data=slowly())
+        assert answer.status == 408 and "did not come" in (await answer.json())["reason"]
+        assert await items(client, "/api/v1/audit") == []
+
+
+async def test_a_body_that_is_too_large_is_told_so(world: World) -> None:
+    """413 with a remedy."""
+    async with client_of(world) as client:
+        answer = await client.put("/api/v1/nodes/n1/assignment", data=b"x" * 5000)
+        assert answer.status == 413 and "that large" in (await answer.json())["remedy"]
+
+
+async def test_what_is_not_there_names_what_lists_it(world: World) -> None:
+    """With a verb that there is."""
+    async with client_of(world) as client:
+        for path, verb in (("leases/x", "netboot lease list"), ("holds/x", "netboot node holds")):
+            answer = await client.delete(f"/api/v1/{path}")
+            assert answer.status == 404 and f"`{verb}`" in (await answer.json())["remedy"]
 
 
 async def test_asking_without_a_token_is_no_guess(world: World) -> None:

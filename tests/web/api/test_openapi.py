@@ -98,12 +98,27 @@ async def test_answers_are_what_their_schemas_say(world: World) -> None:
             if "application/json" not in content:
                 continue
             noun = path.split("/")[3] if path.startswith("/api/v1/") else ""
-            answer = await client.get(re.sub(r"{\w+}", names.get(noun, ""), path))
+            address = re.sub(r"{\w+}", names.get(noun, ""), path)
+            answer = await client.get(address, headers={"Accept": "application/json"})
             assert answer.status == 200, path
             body = await answer.json()
             assert disagreement(body, content["application/json"]["schema"]) is None, path
             if "items" in body:
                 assert body["items"], f"{path} told nothing"
+
+
+async def test_every_status_of_a_plan_and_of_an_operation_is_described(world: World) -> None:
+    """A dry run is answered with 200, what is begun with 202."""
+    async with client_of(world) as client:
+        paths = (await (await client.get("/api/openapi.json")).json())["paths"]
+        described = paths["/api/v1/nodes/{mac}/assignment"]["put"]["responses"]
+        for dry_run, status in ((True, "200"), (False, "202")):
+            order = {"cluster": "catchall", "pool": None, "dry_run": dry_run}
+            answer = await client.put("/api/v1/nodes/n1/assignment", json=order)
+            assert str(answer.status) == status in described
+            schema = described[status]["content"]["application/json"]["schema"]
+            assert disagreement(await answer.json(), schema) is None
+    assert set(paths["/readyz"]["get"]["responses"]) == {"200", "503", "default"}
 
 
 async def test_a_refusal_is_what_its_schema_says(world: World) -> None:
