@@ -172,7 +172,7 @@ async def test_a_token_gets_no_certificate_of_another_node_and_is_taken_back(hou
 
 
 def test_an_alarm_tells_what_is_known_of_both_sides() -> None:
-    """Machine and address that got the token; time and program of the request, as far as the API tells them."""
+    """Machine and address that got the token; time and program of the request."""
     binding = Binding(
         "blue", "abcdef", "boot-1", "m1", Mac("52:54:00:12:34:56"), 0.0, IPv4Address("10.77.0.10")
     )

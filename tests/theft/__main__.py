@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,24 +25,41 @@ class Outcome:
     row: Row
     guarded: str
     open: str
+    told: bool = True
+    """Whether the operator was told, where the row wants an alarm."""
 
     @property
     def right(self) -> bool:
         """Nothing with the guard, something without: else the guard, or the row, is worth nothing."""
-        return not self.guarded and bool(self.open)
+        return self.told and not self.guarded and bool(self.open)
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in capitals; empty for nothing."""
+        if self.guarded:
+            return "STOLEN"
+        return "" if self.right else "PROVES NOTHING" if not self.open else "NO ALARM"
 
 
 def thefts(rows: Sequence[Row], *, done: Callable[[str], None] = lambda _: None) -> list[Outcome]:
     """Each row on `netboot serve` as it is, then on one whose guards are switched off one by one."""
     with scratch() as directory:
-        guarded = _honest([r for r in rows if not r.later], directory / "guarded", done)
+        guarded, told = _honest([r for r in rows if not r.later], directory / "guarded", done)
         opened = _switched(rows, directory / "open", directory / "switch", guarded, done)
-    return [Outcome(row, guarded[row.name], opened[row.name]) for row in rows]
+    return [Outcome(row, guarded[row.name], opened[row.name], told.get(row.name, True)) for row in rows]
 
 
-def _honest(rows: Sequence[Row], directory: Path, done: Callable[[str], None]) -> dict[str, str]:
+def _honest(
+    rows: Sequence[Row], directory: Path, done: Callable[[str], None]
+) -> tuple[dict[str, str], dict[str, bool]]:
+    """What each row got, and whether its alarm stood in the log by then."""
+    got, told = {}, {}
     with playing(directory, switch=None) as scene:
-        return {row.name: _try(scene, row, done) for row in rows}
+        for row in rows:
+            before = len(scene.appliance.log())
+            got[row.name] = _try(scene, row, done)
+            told[row.name] = re.search(row.alarm, scene.appliance.log()[before:]) is not None
+    return got, told
 
 
 def _switched(
@@ -81,8 +99,7 @@ def table(outcomes: Sequence[Outcome], seconds: float) -> Table:
     for column in ("route", "with its guard", "guard switched off", ""):
         made.add_column(column)
     for one in outcomes:
-        verdict = "" if one.right else "STOLEN" if one.guarded else "PROVES NOTHING"
-        made.add_row(one.row.name, one.guarded or "nothing", one.open or "nothing", verdict)
+        made.add_row(one.row.name, one.guarded or "nothing", one.open or "nothing", one.verdict)
     return made
 
 

@@ -26,6 +26,8 @@ class Row:
     guard: str
     """Its names, where two of them do."""
     attempt: Callable[[Scene], str]
+    alarm: str = ""
+    """What the log tells the operator of it, as an expression; empty where nobody needs to be woken up."""
     later: bool = False
     """More than an hour after the boot began."""
 
@@ -243,22 +245,31 @@ def rebound_host(scene: Scene) -> str:
     return "the list of nodes" if status == 200 else ""
 
 
+LIVES = (
+    rf"error impostor: impostor: {CARDS['m1']} at {ADDRESSES['m1']} \(UUID 4c4c4544-\S+\) asks to join as m1, "
+    r"but another machine \(UUID up\)"
+)
+TWICE = "error impostor: impostor: the session of m1's boot .* went on"
+OTHER = "warning boot_refused: .* claims with the UUID .*, and m4 is declared with"
+MISUSED = "error token_misused: "
+FORGED = "warning dhcp_identity_doubted: .* was sent by "
+
 ROWS = (
+    Row("spoofed MAC while the victim is up", "presence succession", spoofed_while_up, LIVES),
     Row("guessed key", "key", guessed_key),
     Row("replayed key", "once", replayed_key),
     Row("right key from a foreign address", "address", foreign_address),
-    Row("spoofed MAC while the victim is up", "presence succession", spoofed_while_up),
     Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
-    Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between),
-    Row("spoofed MAC of a machine that is off, declared with its UUID", "identity", spoofed_while_off),
+    Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between, TWICE),
+    Row("spoofed MAC of a machine that is off, declared with its UUID", "identity", spoofed_while_off, OTHER),
     Row("/ipxe for another MAC", "script", script_of_another),
     Row("per-machine files by TFTP", "tftp", per_machine_by_tftp),
     Row("reports without session", "session", report_without_session),
-    Row("another node's CSR", "approver", another_nodes_request),
-    Row("second CSR of one token", "approver", second_request),
+    Row("another node's CSR", "approver", another_nodes_request, MISUSED),
+    Row("second CSR of one token", "approver", second_request, MISUSED),
     Row("an unprivileged process on the joined node", "claimed", unprivileged_process),
-    Row("a DISCOVER forged by that process", "firmware presence succession", forged_discover),
-    Row("the same where no API is asked who lives", "firmware", forged_where_nobody_asks),
+    Row("a DISCOVER forged by that process", "firmware presence succession", forged_discover, FORGED),
+    Row("the same where no API is asked who lives", "firmware", forged_where_nobody_asks, FORGED),
     Row("the same by a container on that node", "firmware", forged_in_a_container),
     Row("/files/../", "names", out_of_files),
     Row("API without token", "token", api_without_token),

@@ -23,6 +23,7 @@ def test_nothing_is_stolen_and_the_guard_is_why(outcomes: dict[str, Outcome], na
     """Nothing with the guard; something without, or the row proves nothing."""
     one = outcomes[name]
     assert not one.guarded, f"{name} got {one.guarded}"
+    assert one.told, f"{name}: the log has no {one.row.alarm}"
     assert one.open, f"{name} gets nothing even without its guard: the row proves nothing"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections import OrderedDict
@@ -169,8 +170,17 @@ class Sessions:
             if last.id != boot.id and last.claimed and last.started < boot.started:
                 if last.state != "joined" and (claim := await self._site.store.claim_of(last.id)):
                     spoke = max(claim.claimed, self._spoke.get(last.id, 0.0))
-                    check_succession(boot, last, spoke, self._site.clock())
+                    self._check_succession(boot, last, spoke)
                 return
+
+    def _check_succession(self, boot: Boot, last: Boot, spoke: float) -> None:
+        try:
+            check_succession(boot, last, spoke, self._site.clock())
+        except JoinWithheld as error:
+            told = boot.step("config")
+            if error.retry_after is None and not (told and told.detail.startswith("impostor")):
+                self._site.journal.note("impostor", error.reason, mac=boot.mac, level=logging.ERROR)
+            raise
 
     def _withheld(self, boot: Boot, error: JoinWithheld | ClusterError | ConfigError) -> Response:
         """No configuration now, or never for this boot: the machine and the operator are told why."""
