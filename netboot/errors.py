@@ -57,11 +57,15 @@ class ProbeError(NetbootError):
 
 
 class Refused(NetbootError):
-    """A request that is answered with a refusal: `status` is its HTTP status, the text its reason."""
+    """A request that is answered with a refusal: `status` is its HTTP status, the text its reason.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `remedy` is what to do about it, where that can be said better than whoever answers would.
+    """
+
+    def __init__(self, status: int, reason: str, remedy: str = "") -> None:
         self.status = status
         self.reason = reason
+        self.remedy = remedy
         super().__init__(reason)
 
 

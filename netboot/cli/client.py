@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from netboot.cli import DEFAULT_CONFIG, Subparsers, add_config, config_paths
 from netboot.errors import NetbootError
+from netboot.model.access import COMMAND_LINE
 
 Json = dict[str, Any]
 Column = tuple[str, Callable[[Json], object]]
@@ -113,7 +114,11 @@ class Client:
         return list(self.get(*path, **query)["items"])
 
     def _request(self, method: str, target: str, body: Json | None = None) -> Json:
-        headers = {"Authorization": f"Bearer {_token(self.token_file)}", "Accept": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {_token(self.token_file)}",
+            "Accept": "application/json",
+            "User-Agent": COMMAND_LINE,
+        }
         connection = _connection(self.server, self.trust)
         try:
             said = None if body is None else json.dumps(body)
@@ -138,7 +143,8 @@ class Client:
         if status == 401:
             raise ApiError(status, f"{self.server} does not know the token in {self.token_file}")
         if status not in (200, 202):
-            raise ApiError(status, f"{document.get('reason', status)}. {document.get('remedy', '')}".strip())
+            told = f"{document.get('reason', status)}. {document.get('remedy', '')}".strip()
+            raise ApiError(status, printable(told))
         return document
 
 

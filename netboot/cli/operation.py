@@ -8,6 +8,7 @@ import time
 
 from netboot.cli import Subparsers
 from netboot.cli.client import (
+    ApiError,
     Client,
     Column,
     Json,
@@ -21,6 +22,7 @@ from netboot.cli.client import (
     print_items,
     printable,
 )
+from netboot.errors import NetbootError
 from netboot.model.operation import BACK, STEPS
 
 COLUMNS: tuple[Column, ...] = (
@@ -36,6 +38,9 @@ COLUMNS: tuple[Column, ...] = (
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at an operation that is waited for."""
+
+RESTART = 60.0
+"""Seconds for which an appliance may not answer while an operation is waited for."""
 
 
 def register(verbs: Subparsers) -> None:
@@ -75,15 +80,36 @@ def _to_its_end(client: Client, operation: Json, told: bool) -> Json:
     shown = 0
     if told:
         print("\n".join(_head(operation)))
+    try:
+        while True:
+            if told:
+                print("".join(f"{line}\n" for line in _lines(operation)[shown:]), end="")
+                sys.stdout.flush()
+            shown = len(operation["steps"])
+            if operation["ended"] is not None:
+                return operation
+            time.sleep(LOOK_EVERY)
+            operation = _looked(client, operation)
+    except KeyboardInterrupt:
+        identity = operation["id"]
+        print(
+            f"\nit goes on: `netboot operation show {identity} --wait` follows it again, "
+            f"`netboot operation cancel {identity}` rolls it back",
+            file=sys.stderr,
+        )
+        raise
+
+
+def _looked(client: Client, operation: Json) -> Json:
+    """The operation as it stands; an appliance that is being restarted is waited for."""
+    until = time.monotonic() + RESTART
     while True:
-        if told:
-            print("".join(f"{line}\n" for line in _lines(operation)[shown:]), end="")
-            sys.stdout.flush()
-        shown = len(operation["steps"])
-        if operation["ended"] is not None:
-            return operation
-        time.sleep(LOOK_EVERY)
-        operation = client.get("operations", operation["id"])
+        try:
+            return client.get("operations", operation["id"])
+        except NetbootError as error:
+            if isinstance(error, ApiError) or time.monotonic() > until:
+                raise
+            time.sleep(LOOK_EVERY)
 
 
 def _list(args: argparse.Namespace) -> int:

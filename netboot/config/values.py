@@ -183,7 +183,7 @@ def mac(value: object) -> Mac:
         address = Mac(value)  # type: ignore[arg-type]
     except (ValueError, AttributeError):
         raise Bad(f"{_any(value)} is not a MAC address", "write one like 52:54:00:12:34:56") from None
-    if address[1] in "13579bdf" or address == "00:00:00:00:00:00":
+    if not address.of_a_card:
         raise Bad(
             f"{_any(value)} is no machine's own MAC address", "write the one printed on its network card"
         )

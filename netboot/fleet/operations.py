@@ -13,7 +13,7 @@ from netboot.cluster import Clusters
 from netboot.errors import Refused, StoreError
 from netboot.events import Journal
 from netboot.fleet import orders
-from netboot.fleet.plan import plan
+from netboot.fleet.plan import plan, repeated, undone
 from netboot.fleet.reassign import STEPS, Outcome, Patience, Timelines, new_boot
 from netboot.fleet.roster import Roster
 from netboot.fleet.undo import BACK
@@ -30,6 +30,9 @@ log = logging.getLogger("netboot.fleet")
 
 KEPT = 2000
 """Ended operations in memory, the newest; `operations` lists them."""
+
+ASSIGNMENTS = "`netboot assignment list` (GET /api/v1/assignments) tells which machines were assigned"
+OPERATIONS = "`netboot operation list` (GET /api/v1/operations) tells which there are"
 
 STORE_RETRY = 1.0
 OWN_ERROR_RETRY = 10.0
@@ -180,8 +183,10 @@ class Operations:
             self._forget()
 
     def _tell(self, before: Operation | None, operation: Operation) -> None:
-        known = len(before.timeline) if before is not None else 0
-        for line in operation.timeline[known:]:
+        told = frozenset(before.timeline if before is not None else ())  # a long one has lost its first lines
+        for line in operation.timeline:
+            if line in told:
+                continue
             text = f"operation {operation.id}, {operation.machine}: {line.step}: {line.text}"
             mac = operation.macs[0] if operation.macs else None
             self._journal.note("operation", text, mac=mac, operation=operation.id)
@@ -199,18 +204,14 @@ class Operations:
         Raises Refused: 404 for no such machine, 409 for what cannot be or another operation under way.
         """
         async with self._turns:
-            leases = await self._store.leases()
+            leases, now = await self._store.leases(), self._clock()
             machine = orders.machine_of(which, self.inventory(), leases, order)
-            if (same := self._repeated(machine.key, order)) is not None and not dry_run:
-                return same
+            if (same := self._repeated(machine.key, order)) is not None:
+                return repeated(same, now) if dry_run else same
+            self._refuse_second(machine.key)
+            orders.check_unused(machine, order, leases, now)
             operation = orders.operation_of(
-                machine,
-                order,
-                self._roster,
-                self.boots,
-                new_id=self._new_id(),
-                now=self._clock(),
-                by=by,
+                machine, order, self._roster, self.boots, new_id=self._new_id(), now=now, by=by
             )
             if not dry_run:
                 return await self._begin(operation)
@@ -224,15 +225,16 @@ class Operations:
         inventory, leases = self.inventory(), await self._store.leases()
         machine = orders.machine_of(which, inventory, leases, order)
         running = self._running_of(machine.key)
-        if running is not None and not running.order.returns and not dry_run:
+        if running is not None and not running.order.returns:
             if running.former is not None:
-                raise Refused(
-                    409,
-                    f"operation {running.id} runs: cancel it first (`netboot operation cancel {running.id}`)",
-                )
-            return await self.cancel(running.id)
+                self._refuse_second(machine.key)
+            if not dry_run:
+                return await self.cancel(running.id)
+            if running.state == "running":
+                self._may_cancel(running)
+            return undone(running, self._clock())
         if self._roster.placement(machine.key) is None:
-            raise Refused(404, f"{machine.key} has no run-time assignment")
+            raise Refused(404, f"{machine.key} has no run-time assignment", ASSIGNMENTS)
         return await self.assign(which, order, by=by, dry_run=dry_run)
 
     async def cancel(self, operation_id: str) -> Operation:
@@ -240,7 +242,7 @@ class Operations:
         async with self._turns:
             operation = self.operation(operation_id)
             if operation is None:
-                raise Refused(404, f"there is no operation {operation_id}")
+                raise Refused(404, f"there is no operation {operation_id}", OPERATIONS)
             if operation.state in ("rolling back", "rolled back"):
                 return operation
             running = self._running.get(operation_id) or _Running()
@@ -253,22 +255,29 @@ class Operations:
 
     def _may_cancel(self, operation: Operation) -> None:
         if operation.ended is not None:
-            raise Refused(409, f"operation {operation.id} is {operation.state} already")
+            remedy = "Assign the machine once more, or `netboot node unassign` it"
+            raise Refused(409, f"operation {operation.id} is {operation.state} already", remedy)
         if not operation.undoable or new_boot(self, operation) is not None:
             raise Refused(
                 409,
                 f"operation {operation.id} cannot be cancelled any more: the machine boots into cluster "
-                f"{operation.new.cluster} already. Assign it once more when it is through",
+                f"{operation.new.cluster} already",
+                "Assign it once more when it is through",
+            )
+
+    def _refuse_second(self, machine: str) -> None:
+        """Raises Refused (409) where an operation of this machine runs."""
+        if (running := self._running_of(machine)) is not None:
+            undoing = running.state == "rolling back"
+            what = "is being rolled back" if undoing else "runs, and asks for something else"
+            raise Refused(
+                409,
+                f"operation {running.id} of {machine} {what}",
+                f"Wait for its end (`netboot operation show {running.id} --wait`), or roll it back "
+                f"(`netboot operation cancel {running.id}`, DELETE /api/v1/operations/{running.id})",
             )
 
     async def _begin(self, operation: Operation) -> Operation:
-        running = self._running_of(operation.machine)
-        if running is not None:
-            raise Refused(
-                409,
-                f"operation {running.id} of {operation.machine} runs, and asks for something else: wait for "
-                f"its end, or cancel it (`netboot operation cancel {running.id}`)",
-            )
         if operation.order.returns and self._roster.broken(operation.machine) is not None:
             operation = replace(operation, step="finish")  # it is treated as declared already
         await self._keep(Outcome(operation))
@@ -301,10 +310,7 @@ class Operations:
 
     async def machine(self, which: str) -> str:
         """What assignments of the machine of a MAC or name are filed under. Raises Refused and StoreError."""
-        try:
-            mac: Mac | None = Mac(which)
-        except ValueError:
-            mac = None
+        mac = orders.mac_of(which)
         if mac is not None and mac not in self.inventory().by_mac:
             return str(mac)
         return orders.machine_of(which, self.inventory(), await self._store.leases(), Order()).key
@@ -344,7 +350,7 @@ class Operations:
     async def end_admission(self, mac: Mac) -> Admission:
         """Let it join no longer; what was ended. Raises Refused and StoreError."""
         if (admission := self._admitted.get(mac)) is None:
-            raise Refused(404, f"{mac} was not let in")
+            raise Refused(404, f"{mac} was not let in", "`netboot node list` tells who waits, and who was")
         await self._store.end_admission(mac)
         del self._admitted[mac]
         self._journal.note("admission_ended", f"{mac} may not join any more", mac=mac)

@@ -15,6 +15,9 @@ from netboot.model.machine import Mac
 from netboot.model.operation import Operation, Order, Side
 from netboot.model.placement import Placement
 
+MACHINES = "`netboot node list` (GET /api/v1/nodes) tells which machines there are"
+CHOICES = "`netboot cluster list`, `pool list` and `node list` tell what there is, and who has what"
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -31,21 +34,29 @@ class Machine:
 
 def machine_of(which: str, inventory: Inventory, leases: Sequence[Lease], order: Order) -> Machine:
     """The machine of a MAC or a name. Raises Refused."""
-    try:
-        mac: Mac | None = Mac(which)
-    except ValueError:
-        mac = None
+    mac = mac_of(which)
     node = inventory.by_mac.get(mac) if mac is not None else inventory.by_name.get(which)
     if node is None and mac is None:
         named = next((lease for lease in leases if lease.name == which), None)
         if named is None:
-            raise Refused(404, f"there is no machine {which}")
+            raise Refused(404, f"there is no machine {which}", MACHINES)
         mac, node = named.mac, inventory.by_mac.get(named.mac)
     if node is not None:
         home = None if node.declared else node.pool
         return Machine(node.holder, node.macs, node, home)
     assert mac is not None
     return Machine(str(mac), (mac,), None, _home(mac, inventory, leases, order).name)
+
+
+def mac_of(which: str) -> Mac | None:
+    """The MAC address that a machine is named by, None for any other name. Raises Refused."""
+    try:
+        mac = Mac(which)
+    except ValueError:
+        return None
+    if not mac.of_a_card:
+        raise Refused(400, f"{mac} is no machine's own MAC address", "Write the one of its network card")
+    return mac
 
 
 def _home(mac: Mac, inventory: Inventory, leases: Sequence[Lease], order: Order) -> Pool:
@@ -61,10 +72,13 @@ def _home(mac: Mac, inventory: Inventory, leases: Sequence[Lease], order: Order)
         where = f"network {network}" if network else "any network"
         raise Refused(
             409,
-            f"{mac} is not declared, and {where} has no catch-all pool: declare it in the operator's file",
+            f"{mac} is not declared, and {where} has no catch-all pool",
+            "Declare the machine, or a catch-all pool, in the operator's file",
         )
     raise Refused(
-        409, f"nobody declared {mac} and it was never seen: boot it once, so that its network is known"
+        409,
+        f"nobody declared {mac} and it was never seen, so that its network is not known",
+        "Boot it once, or assign it to a pool",
     )
 
 
@@ -84,6 +98,18 @@ def placement_of(machine: Machine, order: Order, now: float, operation: str) -> 
     )
 
 
+def check_unused(machine: Machine, order: Order, leases: Sequence[Lease], now: float) -> None:
+    """A name or an address that another machine has at this moment is not taken away. Raises Refused."""
+    for lease in leases:
+        if lease.mac in machine.macs or lease.holder == machine.key or not lease.live(now):
+            continue
+        remedy = f"Choose another one, or wait until {lease.mac} has given it back"
+        if lease.address == order.address:
+            raise Refused(409, f"{lease.address} is leased to {lease.name} ({lease.mac})", remedy)
+        if lease.name == order.name:
+            raise Refused(409, f"{lease.mac} runs under the name {lease.name}", remedy)
+
+
 def operation_of(
     machine: Machine, order: Order, roster: Roster, boots: Timelines, *, new_id: str, now: float, by: str
 ) -> Operation:
@@ -91,18 +117,20 @@ def operation_of(
     placement = placement_of(machine, order, now, new_id)
     after, why = roster.with_(placement)
     if why is not None:
-        raise Refused(409, why)
+        raise Refused(409, why, CHOICES)
     inventory = roster.inventory()
-    old, new = _assigned(inventory, machine), _assigned(after, machine)
-    known = _boots_of(machine, old, boots)
+    present, wanted = _assigned(inventory, machine), _assigned(after, machine)
+    known = _boots_of(machine, present, boots)
     uuid, uuid_is = _uuid(machine, known)
+    lives, new = _lives(known, inventory), _side(wanted)
     return Operation(
         id=new_id,
         machine=machine.key,
         macs=machine.macs,
         order=order,
-        old=_lives(known, inventory) or _side(old),
-        new=_side(new),
+        old=lives or _side(present),
+        new=new,
+        settled=lives is not None and lives.at(new) and _same(present, wanted),
         placement=placement,
         former=roster.placement(machine.key),
         by=by,
@@ -120,6 +148,15 @@ def _assigned(inventory: Inventory, machine: Machine) -> Assignment:
         return inventory.assign(node)
     assert machine.home is not None
     return inventory.catch(machine.macs[0], inventory.pools[machine.home])
+
+
+def _same(present: Assignment, wanted: Assignment) -> bool:
+    """Whether a machine would boot into just what it is."""
+    pairs = (
+        (a.cluster.name, a.pool.name, a.name, a.address, a.image, a.settings, a.options)
+        for a in (present, wanted)
+    )
+    return next(pairs) == next(pairs)
 
 
 def _side(assignment: Assignment) -> Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from netboot.cluster import ClusterApi, NodeObject
@@ -16,16 +17,38 @@ from netboot.model.operation import Line, Operation
 async def plan(world: World, operation: Operation) -> Operation:
     """The operation as `planned`, its timeline what each step would do."""
     now = world.clock()
-    texts = [
+    begin = [
         ("check", await _check(world, operation)),
         ("assign", f"assign {operation.machine} to {operation.placement.target}"),
+    ]
+    if operation.settled:
+        lives = f"it lives in cluster {operation.new.cluster} as {operation.new.node} already"
+        return _planned(operation, [*begin, ("finish", lives)], now)
+    texts = [
+        *begin,
         *await _leave(world, operation),
         ("boot", "wait for the machine's next boot" if world.power is None else "restart the machine"),
         ("ready", f"wait until Node {operation.new.node} is Ready in cluster {operation.new.cluster}"),
         ("delete", await _delete(world, operation)),
     ]
+    return _planned(operation, texts, now)
+
+
+def repeated(operation: Operation, now: float) -> Operation:
+    """The same order once more: nothing would be begun."""
+    how = "does this already" if operation.ended is None else "has done this"
+    return _planned(operation, [("check", f"operation {operation.id} {how}: nothing would be begun")], now)
+
+
+def undone(operation: Operation, now: float) -> Operation:
+    """One that runs would be rolled back."""
+    then = f"assigned to {operation.former.target} again" if operation.former else "as the file declares it"
+    return _planned(operation, [("withdraw", f"roll operation {operation.id} back: {then}")], now)
+
+
+def _planned(operation: Operation, texts: Sequence[tuple[str, str]], now: float) -> Operation:
     lines = tuple(Line(step, now, text) for step, text in texts)
-    return replace(operation, state="planned", timeline=lines)
+    return replace(operation, state="planned", reason="", timeline=lines)
 
 
 async def _check(world: World, operation: Operation) -> str:

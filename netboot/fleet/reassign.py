@@ -1,7 +1,7 @@
 """The steps of a reassignment: each looks at the world, does one thing, and may be done again.
 
 An operation is on disk before and after each step. Whoever is killed in the middle takes the same step
-again: what was done already is seen and left alone. `back` has the way back.
+again: what was done already is seen and left alone. `undo` has the way back.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ class World(Protocol):
     def inventory(self) -> Inventory:
         """The inventory in force."""
 
+    def broken(self, machine: str) -> str | None:
+        """Why a machine's assignment does not count; None where it does, or where there is none."""
+
     def clock(self) -> float:
         """Seconds since the epoch."""
 
@@ -139,9 +142,12 @@ async def unfit(world: World, operation: Operation, target: Cluster) -> str:
 
 async def assign(world: World, operation: Operation) -> Outcome:
     """Put the assignment into force: from here on the machine's next boot leads to the new cluster."""
-    now = world.clock()
-    done = passed(replace(operation, placed=now), f"assigned to {operation.placement.target}", now)
-    return Outcome(done, place=replace(operation.placement, since=now))
+    now, text = world.clock(), f"assigned to {operation.placement.target}"
+    if operation.settled:
+        text += f"; it lives in cluster {operation.new.cluster} as {operation.new.node} already"
+    done = passed(replace(operation, placed=now), text, now)
+    after = replace(done, step="finish") if operation.settled else done
+    return Outcome(after, place=replace(operation.placement, since=now))
 
 
 async def cordon(world: World, operation: Operation) -> Outcome:
@@ -259,10 +265,21 @@ async def boot(world: World, operation: Operation) -> Outcome:
     """Wait until a boot was claimed that belongs to the new cluster."""
     now, found = world.clock(), new_boot(world, operation)
     if found is None:
-        reason = operation.reason or "waits for the machine's next boot: restart it"
-        return Outcome(waiting(operation, reason, now), world.patience.look)
+        return Outcome(waiting(operation, _awaited(world, operation), now), world.patience.look)
     text = f"boot {found.id} belongs to cluster {operation.new.cluster}"
     return Outcome(passed(replace(operation, boot=found.id), text, now))
+
+
+def _awaited(world: World, operation: Operation) -> str:
+    """Why there is no boot into the new cluster yet, and what to do."""
+    if (broken := world.broken(operation.machine)) is not None:
+        return f"{broken}{_AS_DECLARED}"
+    if not operation.reason or operation.reason.endswith(_AS_DECLARED):
+        return "waits for the machine's next boot: restart it"
+    return operation.reason  # of the boot that stopped
+
+
+_AS_DECLARED = ": the machine boots as the file declares it. Bring that back, or cancel this operation"
 
 
 async def ready(world: World, operation: Operation) -> Outcome:
@@ -342,7 +359,7 @@ def _with_uuid(world: World, operation: Operation) -> Operation:
 
 async def finish(world: World, operation: Operation) -> Outcome:
     """Nothing of the old cluster may stay live; a machine that went home needs its assignment no more."""
-    left = await _taken_back(world, operation)
+    left = await _taken_back(world, operation, spare_running=not operation.boot)
     text = (
         f"{left} credentials are deleted as soon as the cluster answers" if left else "nothing is left over"
     )

@@ -36,6 +36,9 @@ _WORDS = {role.word: role for role in Role}
 ROLE_WORDS = tuple(_WORDS)
 """As operators write them, the weakest first."""
 
+COMMAND_LINE = "netboot"
+"""What the client verbs call themselves (User-Agent), so that a refusal's remedy fits who asks."""
+
 ADMIN_TOKEN = "admin.token"
 """The name of the token that the appliance itself makes."""
 

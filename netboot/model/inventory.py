@@ -193,6 +193,11 @@ class Node:
         return self.placed.machine if self.placed is not None else self.name
 
     @property
+    def present_pool(self) -> str:
+        """The pool that it is in now: of its run-time assignment, else the one that it is declared in."""
+        return self.placed.pool if self.placed is not None and self.placed.pool is not None else self.pool
+
+    @property
     def declared(self) -> bool:
         """Whether the operator's file names it; else only a run-time assignment makes it a node."""
         return self.placed is None or self.placed.home is None

@@ -43,6 +43,11 @@ class Mac(str):
         return self.replace(":", "")
 
     @property
+    def of_a_card(self) -> bool:
+        """Whether a network card can have it: no group of them, and not all zeros (IEEE 802, 8.2)."""
+        return self[1] not in "13579bdf" and self != "00:00:00:00:00:00"
+
+    @property
     def dashed(self) -> str:
         """`52-54-00-12-34-56`, as BOOTIF, pxelinux and iPXE's `${mac:hexhyp}` write it."""
         return self.replace(":", "-")

@@ -47,6 +47,10 @@ class Side:
     node: str
     """The name of its Node object there."""
 
+    def at(self, other: Side) -> bool:
+        """Whether both are the same Node object."""
+        return (self.cluster, self.node) == (other.cluster, other.node)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -86,6 +90,8 @@ class Operation:
     ended: float | None = None
     placed: float | None = None
     """When the assignment came into force."""
+    settled: bool = False
+    """The machine is there already, and nothing about it changes: it is neither cordoned nor waited for."""
     cordoned: bool = False
     """The old Node object was cordoned by this operation."""
     boot: str = ""
@@ -106,7 +112,7 @@ class Operation:
     @property
     def stays(self) -> bool:
         """Whether old and new are the same Node object."""
-        return (self.old.cluster, self.old.node) == (self.new.cluster, self.new.node)
+        return self.old.at(self.new)
 
 
 def noted(operation: Operation, text: str, now: float) -> Operation:

@@ -107,7 +107,7 @@ def _effective(inventory: Inventory, node: Node | None, placement: Placement) ->
         name=p.name or node.name,
         address=p.address or node.address,
         tags=node.tags if p.tags is None else p.tags,
-        placed=p,
+        placed=replace(p, home=None),  # declared by now, wherever it was found then
     )
 
 

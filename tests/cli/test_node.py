@@ -64,7 +64,18 @@ def test_a_machine_is_let_in_and_turned_out(verb: Verb) -> None:
     assert verb("node", "admit", "52:54:00:00:00:99") == "52:54:00:00:00:99 may join\n"
     assert "may not join any more" in verb("node", "admit", "52:54:00:00:00:99", "--withdraw")
     assert "was not let in" in verb("node", "admit", "52:54:00:00:00:99", "--withdraw", status=1)
-    assert "mac is a MAC address" in verb("node", "admit", "n1", status=1)
+    assert "mac is a network card's MAC address" in verb("node", "admit", "n1", status=1)
+
+
+def test_a_refusal_tells_whoever_typed_a_command_what_to_do(verb: Verb) -> None:
+    """In words of the command line, and not of the API."""
+    for words, remedy in (
+        (("n1", "green"), "`netboot cluster list`"),
+        (("n1", "catchall", "--name", "N_1"), "`--help` tells what this command takes"),
+        (("nobody", "catchall"), "`netboot node list`"),
+    ):
+        told = verb("node", "assign", *words, status=1)
+        assert remedy in told and "openapi" not in told
 
 
 def test_a_name_that_is_not_held_cannot_be_released(verb: Verb) -> None:

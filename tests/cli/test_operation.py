@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from netboot.cli import operation as module
+from netboot.cli.client import Client, Json
+from netboot.errors import NetbootError
 from netboot.model.operation import BACK, STEPS, Operation, lacking, passed, turned
 from tests.cli.conftest import Verb
 from tests.web.api.world import Running
@@ -87,3 +89,43 @@ def test_an_operation_is_cancelled(verb: Verb, api: Running) -> None:
     operation = begun(verb, api)
     assert "rolling back: cancelled by an operator" in verb("operation", "cancel", operation.id)
     assert "there is no operation nothing" in verb("operation", "cancel", "nothing", status=1)
+
+
+def test_who_stops_waiting_is_told_that_it_goes_on(
+    verb: Verb, api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the command, status 130, and not the operation."""
+    operation = begun(verb, api)
+
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    told = verb("operation", "show", operation.id, "--wait", status=130)
+    assert f"`netboot operation show {operation.id} --wait` follows it again" in told
+    assert api.world.operations._of[operation.id].ended is None
+
+
+def test_waiting_bears_a_restart_of_the_appliance(
+    verb: Verb, api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer for a while is waited for, longer is an error; a refusal is one at once."""
+    operation = begun(verb, api)
+    looks: list[int] = []
+    get = Client.get
+
+    def restarting(client: Client, *path: str, **query: object) -> Json:
+        looks.append(len(looks))
+        if 0 < len(looks) - 1 < 4:
+            raise NetbootError("no answer")
+        if len(looks) > 5:
+            goes_on(api, api.world.operations._of[operation.id], len(STEPS))
+        return get(client, *path, **query)
+
+    monkeypatch.setattr(Client, "get", restarting)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert "done" in verb("operation", "show", operation.id, "--wait")
+    monkeypatch.setattr(module, "RESTART", 0.0)
+    again = begun(verb, api)
+    looks.clear()
+    assert "no answer" in verb("operation", "show", again.id, "--wait", status=1)

@@ -50,8 +50,9 @@ def test_a_machine_that_was_never_seen_needs_one_place_where_it_can_be() -> None
     far = replace(DECLARED.networks["lab"], name="far")
     pools = {**DECLARED.pools, "others": Pool("others", "bare", "far", catch_all=True)}
     two = replace(DECLARED, networks={**DECLARED.networks, "far": far}, pools=pools)
-    with pytest.raises(Refused, match="boot it once"):
+    with pytest.raises(Refused, match="its network is not known") as refused:
         machine_of(unseen, two, [], TO_RED)
+    assert "Boot it once" in refused.value.remedy
     assert machine_of(unseen, two, [], Order(pool="racks")).home == "unknown"
     none = replace(DECLARED, pools={n: p for n, p in DECLARED.pools.items() if not p.catch_all})
     with pytest.raises(Refused, match="no catch-all pool"):
@@ -77,6 +78,28 @@ async def test_what_cannot_be_is_refused_with_words(order: Order, why: str) -> N
     with pytest.raises(Refused, match=why) as refused:
         await house.operations.assign(STRANGER, order)
     assert refused.value.status == 409 and not house.operations.operations(limit=9)
+
+
+@pytest.mark.parametrize(
+    "order", [Order(cluster="red", name=LEASE.name), Order(cluster="red", address=LEASE.address)]
+)
+async def test_what_another_machine_has_now_is_not_taken_from_it(order: Order) -> None:
+    """A name or an address out of the ranges, as long as its lease lives; what is its own it may keep."""
+    house = House(MemoryStore(), DECLARED, clock=lambda: 1e9)
+    await house.store.claim_lease(LEASE, None)
+    with pytest.raises(Refused, match=str(STRANGER)) as refused:
+        await house.operations.assign(CARD, order)
+    assert refused.value.status == 409 and not house.operations.operations(limit=9)
+    assert await house.operations.assign(STRANGER, order)
+    late = House(house.store, DECLARED, clock=lambda: 2e12)
+    assert await late.operations.assign(CARD, order)
+
+
+@pytest.mark.parametrize("which", ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "00:00:00:00:00:00"])
+def test_what_no_card_has_is_no_machine(which: str) -> None:
+    """Groups of cards, and nobody."""
+    with pytest.raises(Refused, match="no machine's own MAC address"):
+        machine_of(which, DECLARED, [], TO_RED)
 
 
 async def test_a_machine_lives_where_its_newest_claimed_boot_belongs() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from netboot.errors import Refused
 from netboot.model.operation import Order
-from tests.fleet.moving import OTHER, TO_RED, Move, node_object, texts, web_pod, with_inventory
+from tests.fleet.moving import CARD, OTHER, TO_RED, Move, node_object, texts, web_pod, with_inventory
 
 
 async def test_a_dry_run_says_what_would_be_done_and_does_nothing(move: Move) -> None:
@@ -57,3 +60,26 @@ async def test_an_old_cluster_that_is_down_is_planned_to_be_waited_for(move: Mov
     planned = await move.assign(dry_run=True)
     assert "wait for cluster blue" in texts(planned, "cordon")
     assert "wait for cluster blue" in texts(planned, "delete")
+
+
+async def test_a_dry_run_says_what_a_running_operation_makes_of_it(move: Move) -> None:
+    """The same order begins nothing, another one is refused, the way back rolls it back."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    same = await move.assign(dry_run=True)
+    assert same.state == "planned"
+    assert texts(same, "check") == f"operation {operation.id} does this already: nothing would be begun"
+    with pytest.raises(Refused, match="asks for something else"):
+        await move.assign(Order(cluster="bare"), dry_run=True)
+    back = await move.house.operations.unassign(CARD, Order(), dry_run=True)
+    assert texts(back, "withdraw") == f"roll operation {operation.id} back: as the file declares it"
+    assert move.now(operation).state == "running"
+    await move.joins_red()
+    await move.ended(operation)
+    assert "has done this" in texts(await move.assign(dry_run=True), "check")
+
+
+async def test_a_machine_that_is_there_already_is_planned_to_be_left_alone(move: Move) -> None:
+    """Three lines, and nothing of cordons and boots."""
+    planned = await move.assign(Order(cluster="blue", drain=True), dry_run=True)
+    assert [line.step for line in planned.timeline] == ["check", "assign", "finish"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from netboot.errors import Refused
 from netboot.model.inventory import NodeActions
 from netboot.model.lease import Lease
 from netboot.model.operation import STEPS, Operation, Order
@@ -379,14 +380,52 @@ async def test_the_same_order_is_the_same_operation(move: Move) -> None:
     """While it runs, and while its outcome stands; another one is refused with its id."""
     operation = await move.assign()
     assert (await move.assign()).id == operation.id
-    with pytest.raises(Exception, match=f"operation {operation.id} of m1 runs") as refused:
+    with pytest.raises(Refused, match=f"operation {operation.id} of m1 runs") as refused:
         await move.assign(Order(pool="racks"))
-    assert refused.value.status == 409  # type: ignore[attr-defined]
+    assert refused.value.status == 409
     await move.at(operation, "boot")
     await move.joins_red()
     await move.ended(operation)
     assert (await move.assign()).id == operation.id
     assert (await move.assign(replace(TO_RED, force=True))).id != operation.id
+
+
+async def test_a_machine_that_is_there_already_is_left_alone(move: Move) -> None:
+    """It is neither cordoned nor drained nor restarted; on the way back neither, where nothing changes."""
+    move.blue.pod("web", "m1", **web_pod(0))
+    there = await move.ended(await move.assign(Order(cluster="blue", drain=True)))
+    assert there.state == "done" and "lives in cluster blue as m1 already" in texts(there, "assign")
+    assert [line.step for line in there.timeline] == ["check", "assign", "finish"]
+    back = await move.ended(await move.house.operations.unassign(CARD, Order()))
+    assert back.state == "done" and not await move.house.store.placements()
+    assert not move.cordoned() and len(move.blue.all("pods")) == 1
+
+
+async def test_a_boot_that_joins_meanwhile_keeps_its_credential_where_nothing_changes(move: Move) -> None:
+    """What earlier boots were given goes."""
+    boot = await move.house.boot()
+    await move.ended(await move.assign(Order(cluster="blue")))
+    assert len(move.blue.tokens()) == 1 and await move.house.store.tokens_of(boot.id)
+
+
+async def test_a_machine_that_moves_to_other_tags_is_restarted(move: Move) -> None:
+    """In the cluster that it is in: what it runs is not what it shall be."""
+    operation = await move.assign(Order(cluster="blue", tags=("gpu",), address=IPv4Address("10.0.0.6")))
+    await move.at(operation, "boot")
+    assert move.cordoned()
+
+
+async def test_a_target_that_is_gone_is_what_the_operation_waits_for(move: Move) -> None:
+    """Not for a boot, which would lead home; it waits for that again when the file has it back."""
+    operation = await move.assign()
+    await move.at(operation, "boot", "restart it")
+    whole = move.house.inventory
+    clusters = {name: c for name, c in whole.clusters.items() if name != "red"}
+    pools = {name: p for name, p in whole.pools.items() if name != "racks"}
+    move.house.roster.declare(replace(whole, clusters=clusters, pools=pools))
+    await move.at(operation, "boot", "there is no cluster red: the machine boots as the file declares it")
+    move.house.roster.declare(whole)
+    await move.at(operation, "boot", "restart it")
 
 
 async def test_an_operation_is_cancelled_until_the_machine_has_moved(move: Move) -> None:
@@ -413,8 +452,9 @@ async def test_cancelling_brings_the_former_assignment_back(move: Move) -> None:
     second = await move.assign(Order(cluster="bare"))
     await move.at(second, "boot")
     assert move.house.assigned().cluster.name == "bare"
-    with pytest.raises(Exception, match="cancel it first"):
+    with pytest.raises(Refused, match="runs, and asks for something else") as refused:
         await move.house.operations.unassign(CARD, Order())
+    assert f"netboot operation cancel {second.id}" in refused.value.remedy
     await move.house.operations.cancel(second.id)
     await move.ended(second)
     assert move.house.assigned().cluster.name == "red"

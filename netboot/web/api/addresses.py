@@ -85,7 +85,7 @@ class AddressViews:
         """Pools."""
         inventory = self._from.inventory()
         used = {n.name: await self._usage(n) for n in inventory.networks.values()}
-        sizes = Counter(node.pool for node in inventory.nodes)
+        sizes = Counter(node.present_pool for node in inventory.nodes)
         pools = sorted(inventory.pools.items())
         return answers.everything(
             [shapes.pool(pool, sizes[name], used[pool.network], None) for name, pool in pools]
@@ -98,7 +98,7 @@ class AddressViews:
         if pool is None:
             raise Refused(404, "there is no such pool")
         network = inventory.networks[pool.network]
-        nodes = sum(node.pool == pool.name for node in inventory.nodes)
+        nodes = sum(node.present_pool == pool.name for node in inventory.nodes)
         return answers.one(
             shapes.pool(pool, nodes, await self._usage(network), await self._holders(network)), "pool"
         )

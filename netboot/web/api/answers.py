@@ -31,8 +31,8 @@ def flag(request: web.Request, name: str) -> bool:
 def mac(text: str) -> Mac:
     """A MAC address of a request. Raises Refused."""
     found = mac_or_none(text)
-    if found is None:
-        raise Refused(400, "mac is a MAC address like 52:54:00:12:34:56")
+    if found is None or not found.of_a_card:
+        raise Refused(400, "mac is a network card's MAC address like 52:54:00:12:34:56")
     return found
 
 

@@ -97,7 +97,9 @@ class AssignmentViews:
         """The assignment of one machine."""
         key = await self._from.assigner.machine(request.match_info["mac"])
         if (found := self.shown(key)) is None:
-            raise Refused(404, f"{key} has no run-time assignment")
+            raise Refused(
+                404, f"{key} has no run-time assignment", "`netboot assignment list` tells which have one"
+            )
         return web.json_response(found)
 
     async def assign(self, request: web.Request) -> web.Response:
@@ -177,7 +179,9 @@ def order_of(body: bytes) -> tuple[Order, bool]:
 def _object(body: bytes) -> Mapping[str, object]:
     try:
         said = json.loads(body, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise Refused(400, "the body is no JSON object: it is nested too deeply") from None
+    except ValueError as error:
         raise Refused(400, f"the body is no JSON object: {error}") from None
     if not isinstance(said, dict):
         raise Refused(400, "the body is no JSON object")
@@ -196,7 +200,7 @@ def _text(said: Mapping[str, object], key: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value or len(value) > 253:
-        raise Refused(400, f"{key} is a name")
+        raise Refused(400, f"{key} is a name of 1 to 253 characters")
     return value
 
 

@@ -232,7 +232,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return _http_error(error)
     except Refused as error:
-        return problem(error.status, error.reason, _remedy(request, error.status))
+        return problem(error.status, error.reason, error.remedy or _remedy(request, error.status))
     except StoreError as error:
         return problem(503, str(error), "Look at the disk that holds data_dir", {"Retry-After": "5"})
     except NetbootError as error:

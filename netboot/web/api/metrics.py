@@ -1,4 +1,4 @@
-"""Prometheus' text format (version 0.0.4): counters, boots, leases, processes."""
+"""Prometheus' text format (version 0.0.4): counters, boots, leases, operations, processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from netboot.model.boot import Boot
 from netboot.model.lease import Lease, Usage
+from netboot.model.operation import Operation
 from netboot.proc import ProcessInfo
 
 Sample = tuple[Mapping[str, str], float]
@@ -20,6 +21,7 @@ def render(
     pools: Mapping[str, Usage],
     processes: Sequence[ProcessInfo],
     now: float,
+    operations: Sequence[Operation] = (),
 ) -> str:
     """All metrics as one text; `pools` are the networks' dynamic ranges."""
     states = Counter({"booting": 0, "joined": 0, "stopped": 0})
@@ -36,6 +38,7 @@ def render(
             [({"network": network, "state": state}, n) for (network, state), n in sorted(held.items())],
         ),
         *_pools(pools, now),
+        *_operations(operations, now),
         _family(
             "netboot_process_restarts_total",
             "counter",
@@ -69,6 +72,23 @@ def _pools(pools: Mapping[str, Usage], now: float) -> Iterator[str]:
         yield _family(f"netboot_pool_{name}", "gauge", text, samples)
 
 
+def _operations(operations: Sequence[Operation], now: float) -> Iterator[str]:
+    under_way = [o for o in operations if o.ended is None]
+    counts = Counter((o.state, "" if o.ended is not None else o.step) for o in operations)
+    yield _family(
+        "netboot_operations",
+        "gauge",
+        "Reassignments that are remembered, by state; those under way also by the step that they are at.",
+        [({"state": state, "step": step}, n) for (state, step), n in sorted(counts.items())],
+    )
+    yield _family(
+        "netboot_operation_oldest_seconds",
+        "gauge",
+        "How long the oldest reassignment that is under way has been; 0 where there is none.",
+        [({}, round(max((now - o.started for o in under_way), default=0.0), 1))],
+    )
+
+
 def _by(label: str, counts: Mapping[str, int]) -> list[Sample]:
     return [({label: name}, number) for name, number in sorted(counts.items())]
 
@@ -81,7 +101,7 @@ def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> str:
     lines = [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
     for labels, value in samples:
         shown = ",".join(f'{key}="{_escaped(val)}"' for key, val in labels.items())
-        lines.append(f"{name}{{{shown}}} {value}")
+        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
     return "\n".join(lines) + "\n"
 
 

@@ -197,7 +197,7 @@ POOL = shape(
 
 
 def pool(value: Pool, nodes: int, addresses: Json | None, holders: list[Json] | None) -> Json:
-    """One pool, how many nodes are declared in it, and the dynamic addresses of its network.
+    """One pool, how many nodes are in it now, and the dynamic addresses of its network.
 
     `holders` is null in a list.
     """

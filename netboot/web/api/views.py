@@ -184,8 +184,9 @@ class Views:
         counters = sources.journal.counters
         networks = [n for n in sources.inventory().networks.values() if n.ranges]
         pools = {network.name: await sources.addresses.usage(network) for network in networks}
+        operations = sources.assigner.operations(limit=answers.MOST)
         text = metrics.render(
-            __version__, counters, boots, leases, pools, sources.processes(), sources.clock()
+            __version__, counters, boots, leases, pools, sources.processes(), sources.clock(), operations
         )
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
