@@ -403,6 +403,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/web/api/test_guard.py::test_a_foreign_host_gets_421",
     ),
     Sabotage(
+        "a rebound name does not reach the API in an absolute target: look at Host alone",
+        "netboot/web/api/hosts.py",
+        "if target else [])",
+        "if False else [])",
+        "tests/web/api/test_hosts.py::test_an_absolute_target_names_a_host_too",
+    ),
+    Sabotage(
+        "what is no request is repeated nowhere: answer as the library does",
+        "netboot/web/api/connection.py",
+        "if not isinstance(exc, HttpProcessingError):",
+        "if True:",
+        "tests/web/api/test_connection.py::test_what_is_no_request_is_answered_and_not_repeated",
+    ),
+    Sabotage(
         "a viewer changes nothing: skip the look at the role",
         "netboot/web/api/guard.py",
         "if caller.role.may(need):",

@@ -19,8 +19,7 @@ from pathlib import Path
 from netboot import net
 from netboot.config import tokens_file
 from netboot.config.holder import Daemon
-from netboot.config.model import Api, Config, Server
-from netboot.config.tls import Certificate
+from netboot.config.model import Config, Server
 from netboot.dhcp.proxy import BOOT_SERVER_PORT
 from netboot.errors import ConfigError, StartError
 from netboot.join.static_files import doubts
@@ -239,7 +238,8 @@ def warnings(config: Config) -> list[str]:
     found = [f"server.api.tokens_file: {doubt}" for doubt in _doubts(api.tokens_file)]
     if api.tls is not None:
         try:
-            found += [f"server.api.tls.certificate: {doubt}" for doubt in _certificate(api, api.tls)]
+            doubts = api.tls.doubts_of({api.host, *api.names}, time.time())
+            found += [f"server.api.tls.certificate: {doubt}" for doubt in doubts]
         except StartError:
             pass  # told as a problem
     return found
@@ -247,16 +247,6 @@ def warnings(config: Config) -> list[str]:
 
 def _doubts(tokens: Path | None) -> Iterator[str]:
     return tokens_file.doubts(tokens) if tokens is not None else iter(())
-
-
-def _certificate(api: Api, tls: Certificate) -> Iterator[str]:
-    """Why clients would refuse the API's certificate. Raises StartError."""
-    if ended := tls.ended(time.time()):
-        yield f"{tls.certificate} expired at {ended}; renew it"
-    wanted = {api.host, *api.names} - {"0.0.0.0", "::"}
-    if not wanted & tls.names():
-        which = ", ".join(sorted(wanted)) or "any name in server.api.names"
-        yield f"{tls.certificate} does not name {which}; clients will refuse it, or need another name"
 
 
 def _folders(config: Config) -> Iterator[str]:

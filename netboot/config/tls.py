@@ -66,6 +66,15 @@ class Certificate:
         end = self.leaf().not_valid_after_utc
         return str(end) if end < datetime.datetime.fromtimestamp(now, datetime.UTC) else None
 
+    def doubts_of(self, hosts: Iterable[str], now: float) -> Iterator[str]:
+        """Why clients of these hosts, any of which they may use, would refuse it. Raises StartError."""
+        if ended := self.ended(now):
+            yield f"{self.certificate} expired at {ended}; renew it"
+        wanted = set(hosts) - {"0.0.0.0", "::"}
+        if not wanted & self.names():
+            which = ", ".join(sorted(wanted)) or "any name in server.api.names"
+            yield f"{self.certificate} does not name {which}; clients will refuse it, or need another name"
+
 
 @dataclass(frozen=True, slots=True)
 class BootHttps(Certificate):

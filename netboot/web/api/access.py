@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,14 +60,18 @@ class Access:
             self._say("api_tokens_doubted", doubt, logging.WARNING)
 
     async def _renew_certificate(self) -> None:
-        if self._settings.tls is None or self.context is None:
+        settings, tls = self._settings, self._settings.tls
+        if tls is None or self.context is None:
             return
         try:
-            load(self.context, await asyncio.to_thread(self._settings.tls.pem))
+            load(self.context, await asyncio.to_thread(tls.pem))
+            doubts = list(tls.doubts_of({settings.host, *settings.names}, time.time()))
         except StartError as error:
             self._say("api_certificate_refused", f"the API's old certificate stays: {error}", logging.ERROR)
-        else:
-            self._say("api_certificate", "the API's renewed certificate is in force")
+            return
+        self._say("api_certificate", "the API's renewed certificate is in force")
+        for doubt in doubts:
+            self._say("api_certificate_doubted", doubt, logging.WARNING)
 
     def _read(self) -> tuple[ApiToken, ...]:
         file = self._settings.tokens_file

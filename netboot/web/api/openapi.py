@@ -28,6 +28,8 @@ _PARAMETERS: dict[str, Json] = {
     "force": {"type": "boolean", "description": "also where something speaks against it"},
 }
 
+_CARD: Json = {"type": "string", "description": "a MAC address of the machine, like 52:54:00:12:34:56"}
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -78,10 +80,16 @@ def _paths(routes: Sequence[Route], open_paths: Set[str]) -> Json:
     return paths
 
 
+def _schema(route: Route, place: str, name: str) -> Json:
+    """What a parameter may be; some routes take the address of a card alone."""
+    card = name == "mac" and (place == "query" or route.noun == "Admission")
+    return _CARD if card else _PARAMETERS[name]
+
+
 def _operation(route: Route, is_open: bool) -> Json:
     in_path = re.findall(r"{(\w+)}", route.path)
     parameters = [
-        {"name": name, "in": place, "required": place == "path", "schema": _PARAMETERS[name]}
+        {"name": name, "in": place, "required": place == "path", "schema": _schema(route, place, name)}
         for place, names in (("path", in_path), ("query", route.query))
         for name in names
     ]

@@ -164,3 +164,15 @@ async def test_a_renewed_certificate_is_served_without_a_restart(tmp_path: Path,
         with pytest.raises(ssl.SSLCertVerificationError):
             await ask(port, signer, health)
     assert journal.counters["api_certificate_refused"] == journal.counters["api_certificate"] == 1
+    assert not journal.counters["api_certificate_doubted"]
+
+
+async def test_a_renewed_certificate_that_clients_will_refuse_is_told(
+    tmp_path: Path, journal: Journal
+) -> None:
+    """It is in force, for the operator said so; that it has expired and names nobody stands in the log."""
+    signer, access = certified(tmp_path, journal)
+    signer.write(tmp_path, "10.99.0.1", days=-1)
+    await settled(access)
+    told = [event.text for event in journal.events() if event.kind == "api_certificate_doubted"]
+    assert len(told) == 2 and "does not name 127.0.0.1" in told[0] and "expired at" in told[1]
