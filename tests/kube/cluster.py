@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
+import pytest
 
 from tests.kube import pki
 from tests.kube.bootstrap import SECRET_TYPE
@@ -95,6 +96,11 @@ class Kube(ABC):
 
     @property
     @abstractmethod
+    def minor(self) -> int:
+        """The minor version of its Kubernetes."""
+
+    @property
+    @abstractmethod
     def kubeadm(self) -> Path | None:
         """The real kubeadm, None for the stand-in."""
 
@@ -103,6 +109,11 @@ class Kube(ABC):
         """Let time go by for the API server: by its clock where that can be set, else by waiting."""
 
     # The same for all
+
+    def needs(self, minor: int, what: str) -> None:
+        """Skip the test on a real cluster that is older than what it is about."""
+        if self.minor < minor:
+            pytest.skip(f"{what} came with Kubernetes 1.{minor}, this is 1.{self.minor}")
 
     async def close(self) -> None:
         """Nobody lives or calls any more."""

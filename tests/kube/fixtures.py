@@ -56,6 +56,11 @@ class StandIn(Kube):
         return self._api
 
     @property
+    def minor(self) -> int:
+        """What the stand-in says that it is."""
+        return int(self._api.version.split(".")[1])
+
+    @property
     def kubeadm(self) -> None:
         """The node stand-in's is in `machine`."""
         return None
@@ -91,7 +96,10 @@ class StandIn(Kube):
 async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
     """A cluster with nothing in it but what an operator applied."""
     if folder := os.environ.get(real.VARIABLE):
-        cluster = real.RealKube(real.shared(Path(folder)))
+        started = real.shared(Path(folder))
+        if isinstance(started, Exception):
+            raise started
+        cluster = real.RealKube(started)
         cluster.clean()
         yield cluster
         await cluster.close()

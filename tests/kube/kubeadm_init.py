@@ -19,7 +19,7 @@ AUTOAPPROVE = "system:certificates.k8s.io:certificatesigningrequests"
 
 def documents(server: str, ca: bytes, version: str, minor: int) -> list[Json]:
     """Every document, in an order in which they can be applied."""
-    return [*_configmaps(server, ca, version, minor), *_discovery(), *_reading(), *_bootstrap()]
+    return [*_configmaps(server, ca, version, minor), *_discovery(), *_reading(minor), *_bootstrap()]
 
 
 def _configmaps(server: str, ca: bytes, version: str, minor: int) -> list[Json]:
@@ -39,13 +39,17 @@ def _configmaps(server: str, ca: bytes, version: str, minor: int) -> list[Json]:
         "rotateCertificates": True,
     }
     proxy = {"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
-    kubelet_name = "kubelet-config" if minor >= 24 else f"kubelet-config-1.{minor}"
     return [
         _configmap("kube-public", "cluster-info", {"kubeconfig": cluster_info_kubeconfig(server, ca)}),
         _configmap("kube-system", "kubeadm-config", {"ClusterConfiguration": json.dumps(configuration)}),
-        _configmap("kube-system", kubelet_name, {"kubelet": json.dumps(kubelet)}),
+        *(_configmap("kube-system", n, {"kubelet": json.dumps(kubelet)}) for n in kubelet_names(minor)),
         _configmap("kube-system", "kube-proxy", {"config.conf": json.dumps(proxy)}),
     ]
+
+
+def kubelet_names(minor: int) -> list[str]:
+    """What the kubelet's ConfigMap is called; kubeadm before 1.24 writes the version at its end."""
+    return ["kubelet-config"] if minor >= 24 else ["kubelet-config", f"kubelet-config-1.{minor}"]
 
 
 def _discovery() -> list[Json]:
@@ -57,21 +61,21 @@ def _discovery() -> list[Json]:
     ]
 
 
-def _reading() -> list[Json]:
+def _reading(minor: int) -> list[Json]:
     """What a joining machine reads with its token."""
     get_nodes = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}
     made = [
         _object(RBAC, "ClusterRole", "kubeadm:get-nodes", rules=[get_nodes]),
         _cluster_binding("kubeadm:get-nodes", "kubeadm:get-nodes", DEFAULT_GROUP),
     ]
-    configmaps = {
-        "kubeadm:nodes-kubeadm-config": "kubeadm-config",
-        "kubeadm:kubelet-config": "kubelet-config",
-        "kube-proxy": "kube-proxy",
+    roles = {
+        "kubeadm:nodes-kubeadm-config": ["kubeadm-config"],
+        "kubeadm:kubelet-config": kubelet_names(minor),
+        "kube-proxy": ["kube-proxy"],
     }
-    for name, configmap in configmaps.items():
+    for name, configmaps in roles.items():
         groups = [{"kind": "Group", "name": group} for group in (DEFAULT_GROUP, NODES)]
-        made += [_role("kube-system", name, configmap), _role_binding("kube-system", name, *groups)]
+        made += [_role("kube-system", name, *configmaps), _role_binding("kube-system", name, *groups)]
     return made
 
 
@@ -96,8 +100,13 @@ def _configmap(namespace: str, name: str, data: dict[str, str]) -> Json:
     return _object("", "ConfigMap", name, namespace, data=data)
 
 
-def _role(namespace: str, name: str, configmap: str) -> Json:
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [configmap], "verbs": ["get"]}
+def _role(namespace: str, name: str, *configmaps: str) -> Json:
+    rule = {
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": list(configmaps),
+        "verbs": ["get"],
+    }
     return _object(RBAC, "Role", name, namespace, rules=[rule])
 
 

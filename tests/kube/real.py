@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import dataclasses
 import functools
 import http.client
 import json
@@ -39,10 +40,13 @@ from tests.kube.status import Json
 VARIABLE = "NETBOOT_KUBERNETES_BIN"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubeadm", "kubelet", "kubectl")
 MANIFESTS = Path(__file__).resolve().parents[2] / "config" / "kubernetes"
+LOOPBACK = "127.0.0.1"
 PATIENCE = 90.0
 """Seconds that each program has until it answers."""
 
 RESOURCES = {k.resource: k for k in KINDS.values()}
+OLDER = {"poddisruptionbudgets": (21, "v1beta1")}
+"""Resources whose version came with a minor version of Kubernetes, and the version before it."""
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -64,15 +68,21 @@ def programs(folder: Path) -> dict[str, Path]:
 
 
 @functools.cache
-def shared(folder: Path) -> RealCluster:
-    """The cluster of this process, started at the first call and ended with the process."""
-    cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
+def shared(folder: Path) -> RealCluster | Exception:
+    """The cluster of this process, started at the first call and ended with the process; else why it is none.
+
+    What failed once is not tried again for each of a thousand tests.
+    """
+    try:
+        cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
+    except MissingPrograms as error:
+        return error
     atexit.register(cluster.stop)
     try:
         cluster.start()
-    except BaseException:
+    except Exception as error:
         cluster.stop()
-        raise
+        return error
     return cluster
 
 
@@ -83,13 +93,20 @@ class RealCluster:
     programs: dict[str, Path]
     directory: Path
     port: int = 0
+    minor: int = 0
+    host: str = LOOPBACK
+    """The address that the API server listens at; etcd stays on loopback."""
+    prefix: tuple[str, ...] = ()
+    """The words before a command that make it run elsewhere: `ip netns exec NAME`."""
+    connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
+    """Opens connections there."""
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _context: ssl.SSLContext | None = None
 
     @property
     def server(self) -> str:
         """https://HOST:PORT."""
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.host}:{self.port}"
 
     # Start and stop
 
@@ -98,7 +115,7 @@ class RealCluster:
         client, peer, self.port = free_ports(3)
         self._write_keys()
         self._run("etcd", etcd_flags(self.directory, client, peer))
-        self._run("kube-apiserver", apiserver_flags(self.directory, client, self.port))
+        self._run("kube-apiserver", apiserver_flags(self.directory, client, self.port, self.host))
         self._until("kube-apiserver", lambda: self.ask("GET", "/readyz")[0] == 200)
         self._run("kube-controller-manager", controller_manager_flags(self.directory))
         self._until("kube-controller-manager", self._has_accounts)
@@ -121,7 +138,7 @@ class RealCluster:
         with (self.directory / f"{name}.log").open("ab") as log:
             self._running.append(
                 subprocess.Popen(
-                    [self.programs[name], *flags],
+                    [*self.prefix, str(self.programs[name]), *flags],
                     cwd=self.directory,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -135,7 +152,8 @@ class RealCluster:
         while True:
             for process in self._running:
                 if process.poll() is not None:
-                    self._fail(Path(str(process.args[0])).name, f"ended with {process.returncode}")  # type: ignore[index]
+                    program = Path(str(process.args[len(self.prefix)]))  # type: ignore[index]
+                    self._fail(program.name, f"ended with {process.returncode}")
             try:
                 if check():
                     return
@@ -152,7 +170,7 @@ class RealCluster:
     def _write_keys(self) -> None:
         """Authority, serving certificate, the key of service accounts, kubeconfig files."""
         authority = pki.authority_in(self.directory)
-        certificate, key = authority.server(["127.0.0.1"])
+        certificate, key = authority.server([self.host])
         self._secret("apiserver.crt", certificate)
         self._secret("apiserver.key", key)
         signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -188,12 +206,14 @@ class RealCluster:
         """What `kubeadm init` leaves behind for joins, and what an operator applies for the appliance."""
         version = self.ask("GET", "/version")[1]
         authority = (self.directory / "ca.crt").read_bytes()
-        made = documents(self.server, authority, str(version["gitVersion"]), minor_of(version))
+        self.minor = minor_of(version)
+        made = documents(self.server, authority, str(version["gitVersion"]), self.minor)
         for number, document in enumerate(made):
             (self.directory / f"init-{number}.json").write_text(json.dumps(document))
-        files = [*sorted(self.directory.glob("init-*.json")), *sorted(MANIFESTS.glob("*.yaml"))]
+        files = [*sorted(self.directory.glob("init-*.json")), *manifests(self.minor)]
         for file in files:
             command = [
+                *self.prefix,
                 str(self.programs["kubectl"]),
                 f"--kubeconfig={self.directory / 'admin.kubeconfig'}",
                 "apply",
@@ -220,8 +240,11 @@ class RealCluster:
         self, method: str, path: str, body: Any = None, kind: str = "application/json"
     ) -> tuple[int, Json]:
         """One request by the administrator; an answer that is no JSON is empty."""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=15, context=self._context)
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=15)
         try:
+            assert self._context
+            plain = self.connect((self.host, self.port), 15)
+            connection.sock = self._context.wrap_socket(plain, server_hostname=self.host)
             data = json.dumps(body) if body is not None else None
             connection.request(method, path, data, {"Content-Type": kind, "Accept": "application/json"})
             response = connection.getresponse()
@@ -240,6 +263,18 @@ class RealCluster:
         if status >= 300:
             raise RuntimeError(f"{method} {path} was answered {status}: {answer.get('message')}")
         return answer
+
+
+def served(resource: str, minor: int) -> Kind:
+    """A resource, in the version that a server of that minor version has."""
+    kind = RESOURCES[resource]
+    since, before = OLDER.get(resource, (0, ""))
+    return kind if minor >= since else dataclasses.replace(kind, version=before)
+
+
+def manifests(minor: int) -> list[Path]:
+    """What an operator applies to a cluster of that minor version; admission policies came with 1.30."""
+    return [path for path in sorted(MANIFESTS.glob("*.yaml")) if minor >= 30 or path.name != "policy.yaml"]
 
 
 def minor_of(version: Json) -> int:
@@ -270,15 +305,15 @@ def etcd_flags(directory: Path, client: int, peer: int) -> list[str]:
     ]
 
 
-def apiserver_flags(directory: Path, etcd: int, port: int) -> list[str]:
+def apiserver_flags(directory: Path, etcd: int, port: int, host: str = LOOPBACK) -> list[str]:
     """The command line of kube-apiserver 1.20 to 1.36, with what `kubeadm init` sets for joins.
 
     The endpoints of the Service `kubernetes` are left alone: a loopback address may not be one.
     """
     return [
         f"--etcd-servers=http://127.0.0.1:{etcd}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={host}",
+        f"--advertise-address={host}",
         "--endpoint-reconciler-type=none",
         f"--secure-port={port}",
         f"--tls-cert-file={directory / 'apiserver.crt'}",
@@ -336,6 +371,11 @@ class RealKube(Kube):
         pytest.skip("only the stand-in can be looked into and made to fail")
 
     @property
+    def minor(self) -> int:
+        """What the API server says."""
+        return self._cluster.minor
+
+    @property
     def kubeadm(self) -> Path:
         """The real one."""
         return self._cluster.programs["kubeadm"]
@@ -344,9 +384,12 @@ class RealKube(Kube):
         """Wait."""
         await asyncio.sleep(seconds)
 
+    def _kind(self, resource: str) -> Kind:
+        return served(resource, self._cluster.minor)
+
     def find(self, resource: str, name: str, namespace: str = "") -> Json | None:
         """An object."""
-        status, answer = self._cluster.ask("GET", path_of(RESOURCES[resource], namespace, name))
+        status, answer = self._cluster.ask("GET", path_of(self._kind(resource), namespace, name))
         if status == 404:
             return None
         assert status == 200, answer
@@ -354,13 +397,13 @@ class RealKube(Kube):
 
     def all(self, resource: str, namespace: str = "") -> list[Json]:
         """Every object of a resource."""
-        found = self._cluster.need("GET", path_of(RESOURCES[resource], namespace, ""))
+        found = self._cluster.need("GET", path_of(self._kind(resource), namespace, ""))
         return list(found["items"] or ())
 
     def create(self, resource: str, name: str, body: Json, namespace: str = "") -> Json:
         """Put an object there, then its status; a budget is waited for until its controller has seen it."""
-        kind = RESOURCES[resource]
-        wanted = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        kind = self._kind(resource)
+        wanted = {**body, "apiVersion": kind.api_version, "kind": kind.kind}
         wanted["metadata"] = {**wanted.get("metadata", {}), "name": name}
         made = self._cluster.need("POST", path_of(kind, namespace, ""), wanted)
         if "status" in body and "status" in kind.subresources:
@@ -381,7 +424,7 @@ class RealKube(Kube):
 
     def merge(self, resource: str, name: str, patch: Json, namespace: str = "") -> Json:
         """Change an object; its status goes to its own subresource."""
-        kind = RESOURCES[resource]
+        kind = self._kind(resource)
         path = path_of(kind, namespace, name)
         rest = {k: v for k, v in patch.items() if k != "status"}
         answer: Json = {}
@@ -394,7 +437,7 @@ class RealKube(Kube):
     def remove(self, resource: str, name: str, namespace: str = "") -> None:
         """Take an object away, at once."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        self._cluster.need("DELETE", path_of(RESOURCES[resource], namespace, name), options)
+        self._cluster.need("DELETE", path_of(self._kind(resource), namespace, name), options)
 
     def clean(self) -> None:
         """Nothing of the last test is left."""
@@ -404,7 +447,7 @@ class RealKube(Kube):
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
         for resource, body in leftovers:
             metadata = body["metadata"]
-            path = path_of(RESOURCES[resource], metadata.get("namespace", ""), metadata["name"])
+            path = path_of(self._kind(resource), metadata.get("namespace", ""), metadata["name"])
             status, answer = self._cluster.ask("DELETE", path, options)
             assert status in (200, 202, 404), answer
 
