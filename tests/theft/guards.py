@@ -118,6 +118,7 @@ def _sessions(module: Any) -> None:
         return lambda boot, last, spoke, now: None
 
     _instead(module, "check_succession", "succession", any_time)
+    _instead(module, "seal", "sealing", lambda original: lambda plain, to: plain)
 
 
 def _answering(module: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tests.interop.stranger import Stranger
@@ -43,6 +44,21 @@ def replayed_key(scene: Scene) -> str:
     key = scene.opens(scene.victim)
     assert scene.claim(scene.victim, key)
     return "a session" if scene.seed(scene.victim, key) or scene.claim(scene.victim, key) else ""
+
+
+def claims_at_once(scene: Scene) -> str:
+    """Several claims with one key in the same instant, from the victim's address: each by another machine."""
+    claims = [scene.claim_request(scene.victim, key) for key in [scene.opens(scene.victim)] * 8]
+    with ExitStack() as stack:
+        open_ones = [stack.enter_context(scene.victim.tcp()) for _ in claims]
+        for connection, claim in zip(open_ones, claims, strict=True):
+            connection.sendall(claim[:-1])
+        for connection, claim in zip(open_ones, claims, strict=True):
+            connection.sendall(claim[-1:])
+        answers = [connection.recv(64) for connection in open_ones]
+    won = sum(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)
+    assert won, answers
+    return "a session" if won > 1 else ""
 
 
 def expired_key(scene: Scene) -> str:
@@ -132,6 +148,14 @@ def report_without_session(scene: Scene) -> str:
         if status == 204:
             return "the victim's boot stopped"
     return "a join token" if scene.token(scene.thief, "", tries=1) else ""
+
+
+def stolen_session(scene: Scene) -> str:
+    """A session that was read from the wire asks for the configuration, from an address of its own."""
+    victim = scene.machines["m5"]
+    session = scene.claim(victim, scene.opens(victim))
+    assert session
+    return "a join token" if scene.token(scene.thief, session, opens=False) else ""
 
 
 def another_nodes_request(scene: Scene) -> str:
@@ -246,8 +270,8 @@ def rebound_host(scene: Scene) -> str:
 
 
 LIVES = (
-    rf"error impostor: impostor: {CARDS['m1']} at {ADDRESSES['m1']} \(UUID 4c4c4544-\S+\) asks to join as m1, "
-    r"but another machine \(UUID up\)"
+    rf"error impostor: impostor: {CARDS['m1']} at {ADDRESSES['m1']} \(UUID 4c4c4544-\S+\) asks to join "
+    r"as m1, but another machine \(UUID up\)"
 )
 TWICE = "error impostor: impostor: the session of m1's boot .* went on"
 OTHER = "warning boot_refused: .* claims with the UUID .*, and m4 is declared with"
@@ -258,6 +282,7 @@ ROWS = (
     Row("spoofed MAC while the victim is up", "presence succession", spoofed_while_up, LIVES),
     Row("guessed key", "key", guessed_key),
     Row("replayed key", "once", replayed_key),
+    Row("eight claims in the same instant", "once", claims_at_once),
     Row("right key from a foreign address", "address", foreign_address),
     Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
     Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between, TWICE),
@@ -265,6 +290,7 @@ ROWS = (
     Row("/ipxe for another MAC", "script", script_of_another),
     Row("per-machine files by TFTP", "tftp", per_machine_by_tftp),
     Row("reports without session", "session", report_without_session),
+    Row("session read from the wire", "sealing succession", stolen_session),
     Row("another node's CSR", "approver", another_nodes_request, MISUSED),
     Row("second CSR of one token", "approver", second_request, MISUSED),
     Row("an unprivileged process on the joined node", "claimed", unprivileged_process),

@@ -24,8 +24,8 @@ from tests.lab.site import KUBE, lend, write_yaml
 from tests.proc.house import make_image
 from tests.theft.guards import copied
 
-CARDS = {"m1": "52:54:00:77:71:01", "m2": "52:54:00:77:71:02", "m3": "52:54:00:77:71:03"}
-ADDRESSES = {"m1": "10.77.0.21", "m2": "10.77.0.22", "m3": "10.77.0.23"}
+CARDS = {name: f"52:54:00:77:71:0{name[1]}" for name in ("m1", "m2", "m3", "m5")}
+ADDRESSES = {name: f"10.77.0.2{name[1]}" for name in CARDS}
 OFF = {
     "name": "m4",
     "macs": ["52:54:00:77:71:04"],
@@ -64,7 +64,7 @@ class Switched(Appliance):
 
 @dataclass
 class Scene:
-    """What a row holds. `victim` is m1; `neighbour` and `third` are declared, too; `thief` is nobody."""
+    """What a row holds. `victim` is m1, other rows have other declared machines; `thief` is nobody."""
 
     lab: Lab
     kube: KubeApi
@@ -104,22 +104,30 @@ class Scene:
 
     def claim(self, machine: Stranger, key: str, mac: str = "") -> str:
         """Claim; the session, empty for a refusal. Each time with another body, as another machine would."""
-        self._number += 1
-        uuid = f"4c4c4544-0000-4000-8000-{self._number:012x}"
-        fields = {"mac": mac or machine.mac, "uuid": uuid, "certificate": self.identity.pem, "csr": ""}
-        path = self.directory / f"claim-{self._number}.json"
-        path.write_text(json.dumps(fields))
+        path = self.directory / "claim.json"
+        path.write_text(self._claim(mac or machine.mac))
         where = f"/boot/{key}/claim" if key else "/boot/claim"
         status, _, body = machine.curl(where, "--data-binary", f"@{path}")
         return str(json.loads(body)["session"]) if status == 200 else ""
 
-    def token(self, machine: Stranger, session: str, tries: int = 8) -> str:
-        """The join token of the session's configuration; empty where it is withheld."""
+    def claim_request(self, machine: Stranger, key: str) -> bytes:
+        """The same as it goes over the wire."""
+        body = self._claim(machine.mac)
+        head = f"POST /boot/{key}/claim HTTP/1.1\r\nHost: {ADDRESS}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return (head + body).encode()
+
+    def _claim(self, mac: str) -> str:
+        self._number += 1
+        uuid = f"4c4c4544-0000-4000-8000-{self._number:012x}"
+        return json.dumps({"mac": mac, "uuid": uuid, "certificate": self.identity.pem, "csr": ""})
+
+    def token(self, machine: Stranger, session: str, tries: int = 8, *, opens: bool = True) -> str:
+        """The join token of the session's configuration; empty where it is withheld, or nobody `opens` it."""
         for _ in range(tries):
             bearer = ("-H", f"Authorization: Bearer {session}") if session else ()
             status, _, body = machine.curl("/boot/config", *bearer)
             if status == 200:
-                found = re.search(rb"[a-z0-9]{6}\.[a-z0-9]{16}", self.identity.open(body))
+                found = re.search(rb"[a-z0-9]{6}\.[a-z0-9]{16}", self.identity.open(body) if opens else body)
                 return found[0].decode() if found else ""
             if status != 503:
                 break
