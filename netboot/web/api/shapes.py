@@ -141,6 +141,7 @@ NODE = shape(
     assignment=optional({"$ref": "#/components/schemas/Assignment"}),
     admission={"type": "string", "enum": ["automatic", "waiting", "admitted"]},
     drift=optional(TEXTS),
+    held=optional(TEXT),
     boot=optional({"$ref": "#/components/schemas/Boot"}),
 )
 
@@ -154,14 +155,15 @@ def node(
     placed: Json | None,
     admission: str,
     drift: Sequence[str] | None,
+    held: str = "",
 ) -> Json:
     """One machine: what it belongs to and why, the address it holds or will be given, its newest boot.
 
     `placed` is its run-time assignment; `admission` tells whether an operator has to let it in; `drift` is in
-    what its Node object differs from what is declared, null where that is not known.
+    what its Node object differs from what is declared, null where that is not known; `held` is why nobody is
+    given a credential under its name, which a list does not tell.
     """
-    held = lease.address if lease else None
-    address = assignment.address or held
+    address = assignment.address or (lease.address if lease else None)
     return {
         "name": assignment.name,
         "declared": assignment.node is not None and assignment.node.declared,
@@ -175,6 +177,7 @@ def node(
         "assignment": placed,
         "admission": admission,
         "drift": None if drift is None else list(drift),
+        "held": held or None,
         "boot": boot(newest) if newest else None,
     }
 

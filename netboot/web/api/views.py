@@ -12,7 +12,7 @@ from aiohttp import web
 from netboot import __version__
 from netboot.boot.admission import needs_approval
 from netboot.catalog import Catalog
-from netboot.errors import ImageError, Refused
+from netboot.errors import ImageError, Refused, StoreError
 from netboot.events import Event, Topic
 from netboot.model.image import Generation
 from netboot.model.inventory import Assignment, Inventory
@@ -38,7 +38,7 @@ _PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     **{
         f"/page/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("actions", "api", "dom", "machines", "panels")
+        for name in ("actions", "alarms", "api", "dom", "machines", "operations", "panels")
     },
     "/page.css": ("page.css", "text/css"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
@@ -145,7 +145,8 @@ class Views:
         """One machine."""
         name = request.match_info["name"]
         machine = await self._machine(name)
-        return answers.one(await self._node(*machine) if machine else None, "machine")
+        held = await self._held(machine[0]) if machine else ""
+        return answers.one(await self._node(*machine, held) if machine else None, "machine")
 
     async def clusters(self, _: web.Request) -> web.Response:
         """Clusters."""
@@ -281,7 +282,16 @@ class Views:
             return inventory.assign(node), node.macs
         return next((m for m in await self._machines() if name == m[0].name or mac in m[1]), None)
 
-    async def _node(self, assignment: Assignment, macs: tuple[Mac, ...]) -> shapes.Json:
+    async def _held(self, assignment: Assignment) -> str:
+        """Why its name is held; a disk that fails keeps nobody from seeing the machine."""
+        wanted = (assignment.cluster.name, assignment.name)
+        try:
+            holds = await self._from.bindings.holds()
+        except StoreError:
+            return ""
+        return next((hold.alarm for hold in holds if (hold.cluster, hold.node) == wanted), "")
+
+    async def _node(self, assignment: Assignment, macs: tuple[Mac, ...], held: str = "") -> shapes.Json:
         holder = assignment.node.holder if assignment.node else str(macs[0])
         lease = await self._from.leases.lease_of(holder, assignment.network.name)
         newest = self._from.boots.of_node(assignment.name) or next(
@@ -289,7 +299,9 @@ class Views:
         )
         placed, admission = self._assignments.shown(holder), self._admission(assignment, macs)
         drift = self._from.node_drift(assignment.cluster.name, assignment.name)
-        return shapes.node(assignment, macs, lease, newest, placed=placed, admission=admission, drift=drift)
+        return shapes.node(
+            assignment, macs, lease, newest, placed=placed, admission=admission, drift=drift, held=held
+        )
 
     def _admission(self, assignment: Assignment, macs: tuple[Mac, ...]) -> str:
         if not needs_approval(assignment):
