@@ -23,15 +23,14 @@ class PodCalls(Calls):
 
     async def evict(self, pod: Pod) -> Evicted:
         """Ask for the eviction of that very pod."""
-        eviction: Json = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
-            "deleteOptions": {"preconditions": {"uid": pod.uid}},
-        }
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction"
         try:
-            await self._connection.call("POST", path, eviction)
+            try:
+                await self._connection.call("POST", path, eviction_of(pod, "policy/v1"))
+            except ClusterRefused as error:
+                if error.status != 400:  # Kubernetes before 1.22 does not know this version
+                    raise
+                await self._connection.call("POST", path, eviction_of(pod, "policy/v1beta1"))
         except ClusterUnavailable as error:
             if error.status != 429:
                 raise
@@ -41,6 +40,16 @@ class PodCalls(Calls):
                 raise
             return Evicted("gone")
         return Evicted("evicted")
+
+
+def eviction_of(pod: Pod, version: str) -> Json:
+    """An Eviction of that pod and of no later one with its name."""
+    return {
+        "apiVersion": version,
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+        "deleteOptions": {"preconditions": {"uid": pod.uid}},
+    }
 
 
 def pod_of(body: Json) -> Pod:

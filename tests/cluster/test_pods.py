@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from netboot.cluster import Pod
 from netboot.cluster.client import KubernetesApi
 from netboot.cluster.pods import pod_of
-from netboot.errors import ClusterUnavailable
+from netboot.errors import ClusterRefused, ClusterUnavailable
 from tests.kube.fixtures import Faults, Kube
 
 
@@ -44,6 +45,23 @@ async def test_a_pod_that_nobody_holds_is_evicted_and_ends(kube: Kube, api: Kube
     pod = (await pods(api))["web"]
     assert (await api.evict(pod)).state == "evicted"
     assert all(p.ending for p in (await pods(api)).values())
+
+
+async def test_kubernetes_before_1_22_is_asked_in_its_own_version(
+    api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers 400 to an Eviction of policy/v1; the same pod's uid goes along the second time."""
+    asked: list[tuple[str, str]] = []
+
+    async def call(method: str, path: str, body: Any = None) -> None:
+        asked.append((body["apiVersion"], body["deleteOptions"]["preconditions"]["uid"]))
+        if body["apiVersion"] == "policy/v1":
+            raise ClusterRefused(400, 'no kind "Eviction" is registered for version "policy/v1"')
+
+    monkeypatch.setattr(api._connection, "call", call)
+    pod = pod_of({"metadata": {"name": "web", "namespace": "default", "uid": "u1"}})
+    assert (await api.evict(pod)).state == "evicted"
+    assert asked == [("policy/v1", "u1"), ("policy/v1beta1", "u1")]
 
 
 async def test_a_disruption_budget_holds_a_pod(kube: Kube, api: KubernetesApi) -> None:

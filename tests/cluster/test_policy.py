@@ -50,12 +50,14 @@ async def test_tokens_as_we_make_them_are_let_in(kube: Kube, groups: tuple[str, 
 )
 async def test_anything_else_is_refused(kube: Kube, secret: dict[str, Any], text: str) -> None:
     """What plain RBAC would let this account create."""
+    kube.needs(30, "ValidatingAdmissionPolicy")
     status, answer = await (await kube.appliance()).call("POST", TOKENS, secret)
     assert status in (403, 422) and text in answer["message"], answer
 
 
 async def test_other_peoples_secrets_cannot_be_deleted(kube: Kube) -> None:
     """RBAC's `delete` has no names; an administrator is not limited."""
+    kube.needs(30, "ValidatingAdmissionPolicy")
     admin = await kube.admin()
     body = {
         "apiVersion": "v1",
