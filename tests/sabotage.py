@@ -1163,6 +1163,27 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/fleet/test_reassign.py::test_the_same_order_is_the_same_operation",
     ),
     Sabotage(
+        "a name or an address that another machine has is not taken from it: look at no lease",
+        "netboot/fleet/operations.py",
+        "            orders.check_unused(machine, order, leases, now)\n",
+        "",
+        "tests/fleet/test_orders.py::test_what_another_machine_has_now_is_not_taken_from_it",
+    ),
+    Sabotage(
+        "a machine that is where it is sent is left alone: restart it",
+        "netboot/fleet/reassign.py",
+        'step="finish") if operation.settled else done',
+        'step="finish") if operation.ended else done',
+        "tests/fleet/test_reassign.py::test_a_machine_that_is_there_already_is_left_alone",
+    ),
+    Sabotage(
+        "a boot that joins keeps its credential where nothing changes: take back whatever lives",
+        "netboot/fleet/reassign.py",
+        "spare_running=not operation.boot)",
+        "spare_running=False)",
+        "tests/fleet/test_reassign.py::test_a_boot_that_joins_meanwhile_keeps_its_credential_where_nothing_changes",
+    ),
+    Sabotage(
         "a refused target changes nothing: assign before it is asked",
         "netboot/model/operation.py",
         'STEPS = ("check", "assign", "cordon",',

@@ -69,7 +69,8 @@ async def drain_once(api: PodsApi, node: str, *, alive: bool, force: bool) -> Ro
         pause = max(1.0, min(each.retry_after for _, each in held))
         why = answer.reason or "a PodDisruptionBudget holds it"
         return Round(left, f"{len(held)} pods are held, first {pod.namespace}/{pod.name}: {why}", pause)
-    return Round(left, "waits for evicted pods to end")
+    pod = (*found.ending, *asked)[0]
+    return Round(left, f"waits for evicted pods to end, first {pod.namespace}/{pod.name}")
 
 
 def _stays(pod: Pod) -> bool:

@@ -65,7 +65,8 @@ async def test_what_a_budget_holds_is_named_and_asked_again_when_it_said() -> No
 
 
 async def test_a_node_without_pods_is_drained() -> None:
-    """Those of a node that is not Ready end never: they are not waited for."""
+    """Those of a node that is not Ready end never: they are not waited for. What is waited for is named."""
     ending = Pod("default", "going", "u6", "ReplicaSet", ending=True)
-    assert (await drain_once(Node(ending), "m1", alive=True, force=False)).left == 1
+    found = await drain_once(Node(ending), "m1", alive=True, force=False)
+    assert (found.left, found.text) == (1, "waits for evicted pods to end, first default/going")
     assert (await drain_once(Node(ending), "m1", alive=False, force=False)).left == 0

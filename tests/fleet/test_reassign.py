@@ -29,6 +29,7 @@ from tests.fleet.moving import (
     web_pod,
     with_inventory,
 )
+from tests.kube.cluster import until
 
 # The whole way
 
@@ -393,7 +394,9 @@ async def test_the_same_order_is_the_same_operation(move: Move) -> None:
 async def test_a_machine_that_is_there_already_is_left_alone(move: Move) -> None:
     """It is neither cordoned nor drained nor restarted; on the way back neither, where nothing changes."""
     move.blue.pod("web", "m1", **web_pod(0))
-    there = await move.ended(await move.assign(Order(cluster="blue", drain=True)))
+    operation = await move.assign(Order(cluster="blue", drain=True))
+    await until(lambda: move.now(operation).ended or move.now(operation).step == "boot")
+    there = move.now(operation)
     assert there.state == "done" and "lives in cluster blue as m1 already" in texts(there, "assign")
     assert [line.step for line in there.timeline] == ["check", "assign", "finish"]
     back = await move.ended(await move.house.operations.unassign(CARD, Order()))

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netboot.model.operation import BACK, STATES, STEPS, Operation, Side
+from netboot.model.operation import BACK, STATES, STEPS, Operation, Order, Side
 from netboot.model.placement import Admission, Placement
 from netboot.web.api.schema import FLAG, INTEGER, NUMBER, TEXT, TEXTS, Json, optional, shape
 
+WANTED: Mapping[str, Json] = {
+    "cluster": optional(TEXT),
+    "pool": optional(TEXT),
+    "name": optional(TEXT),
+    "address": optional(TEXT),
+    "tags": optional(TEXTS),
+}
+"""What an operator asks for, and what is in force then."""
 ASSIGNMENT = shape(
     machine=TEXT,
     macs=TEXTS,
-    cluster=optional(TEXT),
-    pool=optional(TEXT),
-    name=optional(TEXT),
-    address=optional(TEXT),
-    tags=optional(TEXTS),
+    **WANTED,
     since=NUMBER,
     operation=TEXT,
     broken=optional(TEXT),
@@ -31,11 +35,7 @@ def assignment(value: Placement, broken: str | None, drift: Sequence[str]) -> Js
     return {
         "machine": value.machine,
         "macs": list(value.macs),
-        "cluster": value.cluster,
-        "pool": value.pool,
-        "name": value.name,
-        "address": str(value.address) if value.address else None,
-        "tags": list(value.tags) if value.tags is not None else None,
+        **_wanted(value),
         "since": value.since,
         "operation": value.operation,
         "broken": broken,
@@ -54,11 +54,7 @@ def admission(value: Admission) -> Json:
 ORDER: Json = {
     "type": "object",
     "properties": {
-        "cluster": optional(TEXT),
-        "pool": optional(TEXT),
-        "name": optional(TEXT),
-        "address": optional(TEXT),
-        "tags": optional(TEXTS),
+        **WANTED,
         "drain": FLAG,
         "force": FLAG,
         "dry_run": FLAG,
@@ -75,11 +71,7 @@ OPERATION = shape(
     kind={"type": "string", "enum": ["assign", "unassign"]},
     machine=TEXT,
     macs=TEXTS,
-    cluster=optional(TEXT),
-    pool=optional(TEXT),
-    name=optional(TEXT),
-    address=optional(TEXT),
-    tags=optional(TEXTS),
+    **WANTED,
     drain=FLAG,
     force=FLAG,
     source=SIDE,
@@ -108,11 +100,7 @@ def operation(value: Operation) -> Json:
         "kind": "unassign" if order.returns else "assign",
         "machine": value.machine,
         "macs": list(value.macs),
-        "cluster": order.cluster,
-        "pool": order.pool,
-        "name": order.name,
-        "address": str(order.address) if order.address else None,
-        "tags": list(order.tags) if order.tags is not None else None,
+        **_wanted(order),
         "drain": order.drain,
         "force": order.force,
         "source": _side(value.old),
@@ -127,6 +115,16 @@ def operation(value: Operation) -> Json:
         "started": value.started,
         "ended": value.ended,
         "steps": [{"step": line.step, "at": line.at, "text": line.text} for line in value.timeline],
+    }
+
+
+def _wanted(value: Order | Placement) -> Json:
+    return {
+        "cluster": value.cluster,
+        "pool": value.pool,
+        "name": value.name,
+        "address": str(value.address) if value.address else None,
+        "tags": list(value.tags) if value.tags is not None else None,
     }
 
 
