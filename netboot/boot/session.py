@@ -190,6 +190,26 @@ def check_claim(
     return None
 
 
+def second_claimant(
+    request: ClaimRequest, lease: Lease, boot: Boot, standing: Claim | None, now: float
+) -> str:
+    """What an operator is told of a second machine that claims a boot; empty where there is none.
+
+    A machine makes one claim per boot, so another body from its address is another machine's, within the hour
+    of its key. Without a key any program of a node may claim: that tells nothing after the boot.
+    """
+    if standing is None or request.mac != lease.mac or same(request.sha256, standing.request_sha256):
+        return ""
+    if now - standing.claimed > LIFE or (boot.ended is not None and _by_tftp(boot)):
+        return ""
+    return (
+        f"impostor: boot {boot.id} of {boot.node} is claimed from {lease.address} "
+        f"(UUID {request.uuid or 'none'}), but was claimed before (UUID {boot.system_uuid or 'none'}): two "
+        f"machines have the MAC address {boot.mac}, and the first one may be the wrong one. Nothing is given "
+        "to the second; find out which one is the right one"
+    )
+
+
 MEND_IDENTITY = "mend what is declared of this node, or find out whose machine this is"
 
 
@@ -221,9 +241,13 @@ def repeats(request: ClaimRequest, address: IPv4Address, standing: Claim, now: f
 
 def check_without_key(boot: Boot) -> None:
     """Whether a boot may be claimed without a key: only if its script went by TFTP; Refused (404)."""
-    script = boot.step("script")
-    if script is None or script.detail != BY_TFTP:
+    if not _by_tftp(boot):
         raise Refused(404, f"{boot.node} claims without a key, but its script did not go by TFTP")
+
+
+def _by_tftp(boot: Boot) -> bool:
+    script = boot.step("script")
+    return script is not None and script.detail == BY_TFTP
 
 
 def is_ours(session: str, claim: Claim | None, secret: bytes) -> bool:

@@ -82,6 +82,21 @@ def test_a_claim_is_spent_once_and_repeated_for_a_minute() -> None:
     refused(check, replace(REQUEST, mac=OTHER), ASKER, LEASE, BOOT, None, NOW)
 
 
+def test_another_claim_of_one_boot_is_another_machines() -> None:
+    """Not the identical one, nor one after the key's hour, nor one that any program of a node may make."""
+    other = replace(REQUEST, sha256="cc" * 32, uuid="u-2")
+    by_tftp = replace(BOOT, steps=(Step("script", NOW, detail=BY_TFTP),))
+    second = session.second_claimant
+    for boot in (BOOT, replace(BOOT, ended=NOW), by_tftp):
+        text = second(other, LEASE, boot, CLAIM, NOW)
+        assert text.startswith("impostor: boot boot1 of m1c29") and str(MAC) in text and "u-2" in text
+    assert not second(REQUEST, LEASE, BOOT, CLAIM, NOW)
+    assert not second(other, LEASE, BOOT, None, NOW)
+    assert not second(other, LEASE, BOOT, CLAIM, NOW + 3601)
+    assert not second(other, LEASE, replace(by_tftp, ended=NOW), CLAIM, NOW)
+    assert not second(replace(other, mac=OTHER), LEASE, BOOT, CLAIM, NOW)
+
+
 def test_only_a_script_by_tftp_allows_a_claim_without_key() -> None:
     """No script, or one by HTTP, does not."""
     session.check_without_key(replace(BOOT, steps=(Step("script", NOW, detail=BY_TFTP),)))

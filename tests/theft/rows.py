@@ -275,6 +275,7 @@ LIVES = (
 )
 TWICE = "error impostor: impostor: the session of m1's boot .* went on"
 OTHER = "warning boot_refused: .* claims with the UUID .*, and m4 is declared with"
+SECOND = "error impostor: impostor: boot .* of m1 is claimed from .* but was claimed before"
 MISUSED = "error token_misused: "
 FORGED = "warning dhcp_identity_doubted: .* was sent by "
 
@@ -284,7 +285,7 @@ ROWS = (
     Row("replayed key", "once", replayed_key),
     Row("eight claims in the same instant", "once", claims_at_once),
     Row("right key from a foreign address", "address", foreign_address),
-    Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting),
+    Row("spoofed MAC and address during the victim's boot", "once", spoofed_while_booting, SECOND),
     Row("spoofed MAC with a boot of its own, meanwhile", "succession", own_boot_in_between, TWICE),
     Row("spoofed MAC of a machine that is off, declared with its UUID", "identity", spoofed_while_off, OTHER),
     Row("/ipxe for another MAC", "script", script_of_another),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +20,7 @@ from netboot.model.boot import Boot, Claim, Kept
 from netboot.model.inventory import Assignment, Network, Pool
 from netboot.model.lease import Lease
 from netboot.web.boot.answers import json_answer, unavailable
-from netboot.web.boot.claimed import Assigned, Turns
+from netboot.web.boot.claimed import Assigned, Turns, remember
 from netboot.web.boot.site import Site
 from netboot.web.exchange import Request, Response
 
@@ -33,6 +35,7 @@ class Claims:
         self._assigned = assigned
         self._turns = turns
         self._rates = ClaimRates()
+        self._alarmed: OrderedDict[str, None] = OrderedDict()
 
     async def seed(self, request: Request, key: str) -> Response:
         """The second initrd with the key, for the leased address alone. Raises Refused and TooLate."""
@@ -98,6 +101,8 @@ class Claims:
         site = self._site
         now = site.clock()
         standing = await site.store.claim_of(boot.id)
+        if text := session.second_claimant(wanted, lease, boot, standing, now):
+            self._alarm(boot, text)
         repeated = session.check_claim(wanted, asker, lease, boot, standing, now)
         if repeated is None:
             to = recipient(wanted.certificate)
@@ -113,6 +118,12 @@ class Claims:
         site.journal.counters["claims_answered"] += 1
         present = site.boots.get(boot.id) or boot
         return json_answer({"session": secret, "node": present.node})
+
+    def _alarm(self, boot: Boot, text: str) -> None:
+        """Once for a boot: whoever may claim again may do so a thousand times."""
+        if boot.id not in self._alarmed:
+            remember(self._alarmed, boot.id, None)
+            self._site.journal.note("impostor", text, mac=boot.mac, level=logging.ERROR)
 
     def _boot_to_claim(self, lease: Lease, key: str | None) -> Boot:
         if key is not None:
