@@ -557,6 +557,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/join/test_naming.py::test_r19_an_impostor_is_withheld_for_good_and_reported",
     ),
     Sabotage(
+        "a cluster that hangs delays no other's tokens and Leases: wait for each",
+        "netboot/join/rounds.py",
+        "rounds[cluster] = group.create_task(work(cluster))",
+        "await work(cluster)",
+        "tests/join/test_rounds.py::test_a_cluster_that_hangs_delays_no_other_and_is_not_begun_twice",
+    ),
+    Sabotage(
         "what others set on a Node object stays: remove every label that is not declared",
         "netboot/cluster/drift.py",
         "for k, v in ours.labels.items() if k not in declared.labels and node.labels.get(k) == v]",

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from netboot.cluster import BootstrapToken, ClusterApi, Clusters
-from netboot.errors import ClusterError, ClusterRefused, StoreError
+from netboot.errors import ClusterError, ClusterRefused, ClusterUnavailable, StoreError
 from netboot.join import JoinRequest, JoinWithheld
 from netboot.join import token as tokens
+from netboot.join.rounds import in_rounds
 from netboot.model.binding import Binding
 from netboot.model.boot import TokenRecord
 from netboot.store import BindingStore, TokenStore
@@ -55,9 +56,7 @@ class Mint:
 
     async def run(self) -> None:
         """Delete what could not be deleted at once, for ever."""
-        while True:
-            await self.sweep()
-            await asyncio.sleep(SWEEP_INTERVAL)
+        await in_rounds(self._clusters_due, self._sweep, SWEEP_INTERVAL)
 
     async def mint(self, api: ClusterApi, request: JoinRequest, now: float) -> BootstrapToken:
         """A new token for this boot, recorded before it is created (R1 to R4). Raises JoinWithheld."""
@@ -101,28 +100,48 @@ class Mint:
         Raises StoreError.
         """
         for record in await self._store.tokens_of(boot_id):
-            await self._delete(record)
+            try:
+                await self._delete(record)
+            except ClusterError as error:
+                self._put_off(record, error)
 
     async def sweep(self) -> None:
-        """Try once more to delete every token that is due."""
-        now = self._clock()
-        for record in list(self._due.values()):
+        """Try once more to delete every token that is due, in all clusters at the same time."""
+        await asyncio.gather(*map(self._sweep, dict.fromkeys(self._clusters_due())))
+
+    def _clusters_due(self) -> list[str]:
+        return [record.cluster for record in self._due.values()]
+
+    async def _sweep(self, cluster: str) -> None:
+        """The tokens of one cluster; where it does not answer at all, the rest is left to the next sweep."""
+        for record in [r for r in self._due.values() if r.cluster == cluster]:
             try:
-                if not await self._delete(record) and now > record.expires + FORGET_AFTER:
-                    await self._forget(record)
+                await self._delete(record)
+            except ClusterError as error:
+                self._put_off(record, error)
+                await self._give_up(record)
+                if isinstance(error, ClusterUnavailable) and error.status < 500:
+                    return
             except StoreError as error:
                 log.warning("token %s cannot be forgotten: %s", record.token_id, error)
 
-    async def _delete(self, record: TokenRecord) -> bool:
-        """Delete one token; where that fails it is due for the next sweep."""
+    def _put_off(self, record: TokenRecord, error: ClusterError) -> None:
+        """It is due for the next sweep."""
+        self._due[_key(record)] = record
+        log.warning("token %s of cluster %s is not deleted yet: %s", record.token_id, record.cluster, error)
+
+    async def _give_up(self, record: TokenRecord) -> None:
+        """A token that expired long ago is no longer worth a call."""
+        if self._clock() <= record.expires + FORGET_AFTER:
+            return
         try:
-            there = await self._clusters.api(record.cluster).delete_token(record.token_id)
-        except ClusterError as error:
-            self._due[_key(record)] = record
-            log.warning(
-                "token %s of cluster %s is not deleted yet: %s", record.token_id, record.cluster, error
-            )
-            return False
+            await self._forget(record)
+        except StoreError as error:
+            log.warning("token %s cannot be forgotten: %s", record.token_id, error)
+
+    async def _delete(self, record: TokenRecord) -> None:
+        """Delete one token. Raises ClusterError and StoreError."""
+        there = await self._clusters.api(record.cluster).delete_token(record.token_id)
         if there and self._clock() > record.expires + CLEANED_WITHIN:
             log.warning(
                 "token %s of cluster %s was expired and still there: the controller tokencleaner does not "
@@ -130,7 +149,6 @@ class Mint:
                 record.token_id, record.cluster, record.cluster,
             )  # fmt: skip
         await self._forget(record)
-        return True
 
     async def _forget(self, record: TokenRecord) -> None:
         self._due.pop(_key(record), None)

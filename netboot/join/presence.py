@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from netboot.cluster import Clusters
 from netboot.errors import ClusterError
+from netboot.join.rounds import in_rounds
 
 log = logging.getLogger("netboot.join")
 
@@ -28,7 +29,7 @@ YOUNG = 600.0
 """Seconds after its DISCOVER for which a boot's Lease is looked at."""
 
 PER_ROUND = 500
-"""Leases looked at in one round."""
+"""Leases of one cluster that are looked at in one round."""
 
 MOST = 4096
 """Names watched at a time; forged DISCOVERs must not cost more."""
@@ -116,19 +117,22 @@ class Presence:
 
     async def run(self) -> None:
         """Look again and again at every Lease that proves nothing yet."""
-        while True:
-            await asyncio.gather(*(self._try(*key, watch) for key, watch in self._due()))
-            await asyncio.sleep(self._interval)
+        await in_rounds(self._clusters_due, self._round, self._interval)
 
-    def _due(self) -> list[tuple[tuple[str, str], Watch]]:
+    def _clusters_due(self) -> list[str]:
         now = self._clock()
-        old = [key for key, watch in self._watches.items() if now - watch.opened > YOUNG]
-        for key in old:
+        for key in [key for key, watch in self._watches.items() if now - watch.opened > YOUNG]:
             del self._watches[key]
-        undecided = [
-            i for i in self._watches.items() if isinstance(i[1].verdict(now, self._quiet), Undecided)
-        ]
-        return undecided[:PER_ROUND]
+        return [cluster for cluster, _ in self._due()]
+
+    def _due(self) -> dict[tuple[str, str], Watch]:
+        now = self._clock()
+        watches = self._watches.items()
+        return {key: w for key, w in watches if isinstance(w.verdict(now, self._quiet), Undecided)}
+
+    async def _round(self, cluster: str) -> None:
+        due = [(node, watch) for (name, node), watch in self._due().items() if name == cluster]
+        await asyncio.gather(*(self._try(cluster, node, watch) for node, watch in due[:PER_ROUND]))
 
     async def _try(self, cluster: str, node: str, watch: Watch) -> None:
         try:

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 from netboot.errors import ClusterUnavailable, JoinWithheld, StoreError
+from netboot.join.minting import FORGET_AFTER, Mint
 from netboot.model.boot import TokenRecord
-from tests.join.asking import Asking, Drawn, withheld
+from netboot.store.memory import MemoryStore
+from tests.join.asking import Asking, Drawn, Fixed, withheld
 from tests.kube.fixtures import Kube
+from tests.support.clock import Clock
 
 
 async def test_r1_a_taken_id_is_drawn_anew_five_times_at_most(asking: Asking, kube: Kube) -> None:
@@ -145,3 +148,38 @@ async def test_r18_an_expired_token_that_is_still_there_shows_a_missing_tokencle
     await asking.mint.start()
     await asking.mint.sweep()
     assert "the controller tokencleaner does not run" in caplog.text and not kube.tokens()
+
+
+async def test_a_cluster_that_does_not_answer_is_asked_once_a_sweep() -> None:
+    """Each try may cost five seconds, and what it would have deleted expires by itself; others go on."""
+    clock = Clock()
+    apis = {
+        "silent": Deleting(ClusterUnavailable("no answer")),
+        "busy": Deleting(ClusterUnavailable("", 5, 500)),
+    }
+    store = MemoryStore()
+    for number in range(3):
+        for cluster in apis:
+            await store.record_token(TokenRecord(f"aaaaa{number}", "b", cluster, "", clock.now + 60))
+    mint = Mint(Fixed(**apis), store, random=Drawn(), clock=clock)  # type: ignore[arg-type]
+    await mint.start()
+    await mint.sweep()
+    assert {name: api.asked for name, api in apis.items()} == {"silent": 1, "busy": 3}
+    assert len(await store.tokens()) == 6
+    clock.now += 60 + FORGET_AFTER + 1
+    for _ in range(3):
+        await mint.sweep()
+    assert not await store.tokens(), "a day after their end nobody asks any more"
+
+
+class Deleting:
+    """An API that fails to delete tokens."""
+
+    def __init__(self, error: ClusterUnavailable) -> None:
+        self.error = error
+        self.asked = 0
+
+    async def delete_token(self, token_id: str) -> bool:
+        """Fails."""
+        self.asked += 1
+        raise self.error
