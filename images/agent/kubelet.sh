@@ -22,6 +22,7 @@ nb_join_kubelet() {
 		nb_lay "$NB_CONFIG/netboot/join/root" join
 		nb_missing_units
 		nb_resolver
+		nb_runtime
 		nb_start_kubelet
 		if nb_registered "$method"; then
 			rm -f "$NB_BOOTSTRAP"
@@ -58,6 +59,18 @@ nb_resolver() {
 	local real=/run/systemd/resolve/resolv.conf config="$ROOT/var/lib/kubelet/config.yaml"
 	[ -e "$ROOT$real" ] && ! grep -q '"resolvConf"' "$config" || return 0
 	sed -i "1s|^{|{ \"resolvConf\": \"$real\",|" "$config"
+}
+
+# nb_runtime: kubelets before 1.27 are told their runtime by a flag, and those before 1.24 would take Docker without another.
+nb_runtime() {
+	local minor socket config="$ROOT/var/lib/kubelet/config.yaml" flags
+	minor="$(kubelet --version 2>/dev/null | sed -n 's/^Kubernetes v1\.\([0-9]*\).*/\1/p')"
+	socket="$(sed -n 's/^ *"containerRuntimeEndpoint": *"\([^"]*\)",$/\1/p' "$config")"
+	[ "${minor:-99}" -lt 27 ] && [ -n "$socket" ] || return 0
+	flags="--container-runtime-endpoint=$socket"
+	[ "$minor" -ge 24 ] || flags="--container-runtime=remote $flags"
+	sed -i '/^ *"containerRuntimeEndpoint":/d' "$config"
+	sed -i "s|^NETBOOT_KUBELET_ARGS='|&$flags |" "$ROOT/etc/kubernetes/netboot-kubelet.env"
 }
 
 nb_start_kubelet() {

@@ -395,9 +395,11 @@ def kubelet_members(method: str, **files: tuple[bytes, int]) -> Members:
     }
 
 
-def node_programs(node: Machine, *, answer: str = "HTTP/1.1 200 OK", restart: str = ":") -> None:
+def node_programs(
+    node: Machine, *, answer: str = "HTTP/1.1 200 OK", restart: str = ":", version: str = "1.34.2"
+) -> None:
     """kubelet, systemctl (which starts it) and an API server that answers so to our certificate."""
-    program(node, "kubelet", "exit 0")
+    program(node, "kubelet", f"echo Kubernetes v{version}")
     program(
         node,
         "systemctl",
@@ -447,6 +449,33 @@ def test_static_lays_out_what_came_and_starts_the_kubelet(node: Machine) -> None
     assert "no kube-proxy" in done.output
     assert not any((node.run / name).exists() for name in ("config", "key.pem", "kubelet.key"))
     assert appliance.reports("join")[-1]["detail"] == "done"
+
+
+RUNTIME = "--container-runtime-endpoint=unix:///run/x.sock"
+
+
+@pytest.mark.parametrize(
+    ("version", "flags"),
+    [
+        ("1.20.2", f"--container-runtime=remote {RUNTIME} --v=2"),
+        ("1.26.15", f"{RUNTIME} --v=2"),
+        ("1.27.0", "--v=2"),
+        ("1.36.2", "--v=2"),
+    ],
+)
+def test_an_older_kubelet_is_told_its_runtime_by_flags(node: Machine, version: str, flags: str) -> None:
+    """The field came with 1.27, and the flag that turns Docker off went with it."""
+    node_programs(node, version=version)
+    runtime = {"containerRuntimeEndpoint": "unix:///run/x.sock", "rotateCertificates": True}
+    members = kubelet_members("static", **{"etc__kubernetes__pki__kubelet-client.crt": (b"C", 0o644)})
+    members["netboot/join/root/var/lib/kubelet/config.yaml"] = json.dumps(runtime, indent=2).encode()
+    members["netboot/join/root/etc/kubernetes/netboot-kubelet.env"] = b"NETBOOT_KUBELET_ARGS='--v=2'\n"
+    done, _ = join_kubelet(node, members)
+    assert "JOINED" in done.output, done.output
+    environment = (node.root / "etc/kubernetes/netboot-kubelet.env").read_text()
+    assert environment == f"NETBOOT_KUBELET_ARGS='{flags}'\n"
+    config = json.loads((node.root / "var/lib/kubelet/config.yaml").read_text())
+    assert ("containerRuntimeEndpoint" in config) == (flags == "--v=2")
 
 
 def test_certificate_joins_with_the_key_that_the_initrd_made(node: Machine) -> None:
