@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from netboot.model.machine import Mac
+from netboot.model.operation import Line, Order
 from tests.interop.browser import Browser, browser, missing
-from tests.web.api.world import OPERATOR, STRANGER, TOKEN, VIEWER, Running, World, make_image, running
+from tests.store.values import binding
+from tests.web.api.world import ONE, OPERATOR, STRANGER, TOKEN, VIEWER, Running, World, make_image, running
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(missing() is not None, reason=f"needs {missing()}")]
 
@@ -38,6 +41,17 @@ def api(tmp_path: Path) -> Iterator[Running]:
     world.roster.declare(world.inventory)
     with running(world, tmp_path) as served:
         yield served
+
+
+def hold(api: Running) -> None:
+    """Have the name of n1 held."""
+
+    async def held() -> None:
+        misused = replace(binding(1), node="n1", mac=ONE)
+        await api.world.store.bind(misused)
+        await api.world.store.hold("blue", misused.token_id, "its token was used twice: somebody else has it")
+
+    asyncio.run_coroutine_threadsafe(held(), api.loop).result(30)
 
 
 def enter(tab: Browser, api: Running, token: str) -> None:
@@ -155,6 +169,73 @@ def test_a_viewer_has_no_buttons_and_could_not_use_them(tab: Browser, api: Runni
         ".then((answer) => answer.status)"
     )
     assert tab.run(call) == 403
+
+
+def test_a_held_name_is_an_alarm_until_an_operator_releases_it(tab: Browser, api: Running) -> None:
+    """It stands above every tab, with why; the button asks once more, and both are gone afterwards."""
+    hold(api)
+    enter(tab, api, VIEWER)
+    tab.find("#alarms .alarm", "The name n1 is held")
+    assert not tab.all("#alarms button")
+    enter(tab, api, OPERATOR)
+    tab.find(".card.held .notes .cause", "somebody else has it")
+    tab.click('nav a[href="#events"]')
+    tab.click("#alarms button", "Release n1")
+    tab.click("#alarms button", "No")
+    tab.click("#alarms button", "Release n1")
+    tab.click("#alarms button", "Yes")
+    tab.find("#alarm-told.good", "n1 is held no longer")
+    assert not tab.all("#alarms .alarm")
+    tab.find("#panel td", "name_released")
+    tab.click('nav a[href="#machines"]')
+    tab.find(".card.stopped .name", "n1")
+    assert not tab.all(".card.held") and tab.complaints() == []
+
+
+def test_a_hold_that_begins_while_somebody_looks_is_shown(tab: Browser, api: Running) -> None:
+    """The stream tells of the misused token; nobody has to look for it."""
+    enter(tab, api, VIEWER)
+    hold(api)
+    api.do(lambda: api.world.journal.note("token_misused", "a token was misused"))
+    tab.find("#alarms .alarm", "The name n1 is held")
+
+
+def test_drift_of_a_node_object_is_shown(tab: Browser, api: Running) -> None:
+    """On the card and among its facts; one that is as declared is told so, one that nobody watches is not."""
+    api.world.drift = {"n1": ("label rack is c12 instead of c11",), "node-525400000099": ()}
+    enter(tab, api, VIEWER)
+    tab.find(".card .notes .note", "differs from the file: label rack is c12 instead of c11")
+    inside = opened(tab, "n1")
+    tab.find(f"{inside} .facts dd", "label rack is c12")
+    tab.click(".card .head", "n1")
+    opened(tab, "node-525400000099")
+    tab.find(".card.open .facts dd", "as the file says")
+
+
+def test_an_operation_is_seen_step_by_step(tab: Browser, api: Running) -> None:
+    """How far it is, for how long, what it waits for; its machine says that it moves."""
+    found = asyncio.run_coroutine_threadsafe(
+        api.world.operations.assign("n1", Order(cluster="catchall"), by="olga"), api.loop
+    ).result(30)
+    waits = replace(
+        found, step="drain", reason="7 pods have to go", timeline=(Line("drain", time.time(), "12 pods"),)
+    )
+    api.do(lambda: api.world.operations._of.update({found.id: waits}))
+    enter(tab, api, VIEWER)
+    tab.find(".card .notes .note", "It moves (blue → catchall), at drain: 7 pods have to go")
+    tab.click('nav a[href="#operations"]')
+    tab.find("#panel .operation .now", "drain")
+    tab.find("#panel .operation .note", "7 pods have to go")
+    tab.find("#panel .operation summary", "at drain for")
+    tab.find("#panel .operation td", "12 pods")
+    assert not tab.all("#panel .operation button")
+    api.do(
+        lambda: api.world.operations._of.update({found.id: replace(waits, state="done", ended=time.time())})
+    )
+    tab.find("#panel .operation .pill", "done")
+    tab.click("#panel .operation summary")
+    assert len(tab.all("#panel .operation .line .done")) == 1
+    assert tab.complaints() == []
 
 
 def test_names_from_the_network_are_text(tab: Browser, api: Running) -> None:

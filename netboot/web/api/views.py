@@ -42,6 +42,7 @@ _PAGE = {
     },
     "/page.css": ("page.css", "text/css"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+    "/favicon.ico": ("favicon.svg", "image/svg+xml"),  # browsers ask for it where no page names another
 }
 
 

@@ -98,7 +98,7 @@ export function sure(label, question, action) {
   return box;
 }
 
-async function attempt(told, work, more = () => null) {
+export async function attempt(told, work, more = () => null) {
   say(told, "", `asked at ${clock(Date.now() / 1000)} …`);
   try {
     await work();

@@ -36,6 +36,12 @@ function shown(value) {
   return Array.isArray(value) ? value.join(", ") || "–" : String(value);
 }
 
+// A line of steps; `word` says what each is: done, passed, now, failed, or nothing.
+export function steps(names, present, word) {
+  return h("ol", { class: "line", "aria-label": `steps, at ${present}` },
+    names.map((name, place) => h("li", { title: name, class: word(name, place) }, name)));
+}
+
 export function size(count) {
   const units = ["KiB", "MiB", "GiB"];
   let scaled = count / 1024;
@@ -43,14 +49,16 @@ export function size(count) {
   return `${scaled.toFixed(1)} ${units[0]}`;
 }
 
-export function duration(seconds) {
-  const whole = Math.max(0, seconds);
+export function duration(count) {
+  const whole = Math.max(0, count);
   if (whole < 60) return `${whole.toFixed(1)} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${Math.floor(whole % 60)} s`;
   if (whole < 172800) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
   return `${Math.floor(whole / 86400)} days`;
 }
 
-export const ago = (then) => `${duration(Math.round(Date.now() / 1000 - then)).replace(".0 s", " s")} ago`;
-export const moment = (seconds) => new Date(seconds * 1000).toLocaleString();
-export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
+export const seconds = (count) => duration(Math.round(count)).replace(".0 s", " s");
+export const lasted = (then) => seconds(Date.now() / 1000 - then);
+export const ago = (then) => `${lasted(then)} ago`;
+export const moment = (then) => new Date(then * 1000).toLocaleString();
+export const clock = (then) => new Date(then * 1000).toLocaleTimeString();

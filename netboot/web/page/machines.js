@@ -2,7 +2,9 @@
 
 import * as api from "./api.js";
 import { actions } from "./actions.js";
+import { held } from "./alarms.js";
 import { ago, at, clock, duration, facts, h, moment, size, table, write } from "./dom.js";
+import { moves } from "./operations.js";
 
 const STEPS = ["discover", "offer", "ack", "program", "script", "kernel", "initrd", "seed", "claim", "squashfs",
   "config", "network_script", "join", "registered", "ready"];
@@ -12,6 +14,7 @@ const KNOWN = 2000;
 
 const machines = new Map();
 const cards = new Map();
+const operations = new Map(); // those under way, by a MAC of their machine
 let beyond = 0; // machines that we did not ask for: too many
 let chosen = ""; // the state that a counter at the top chose
 
@@ -22,6 +25,7 @@ export function clear() {
   machines.clear();
   for (const card of cards.values()) card.remove();
   cards.clear();
+  operations.clear();
   chosen = "";
 }
 
@@ -29,6 +33,9 @@ export async function load() {
   const found = await api.list("nodes", `?limit=${KNOWN}`);
   beyond = found.total - found.length;
   const boots = await api.list("boots", "?limit=500");
+  const underWay = (await api.list("operations")).filter((one) => !one.ended);
+  operations.clear();
+  for (const one of underWay) for (const mac of one.macs) operations.set(mac, one);
   const unheard = new Set(machines.keys());
   for (const machine of found) { machines.set(machine.name, machine); unheard.delete(machine.name); }
   for (const name of unheard) machines.delete(name);
@@ -57,7 +64,7 @@ export function choose(word) {
 export function draw() {
   const words = at("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const found = [...machines.values()].filter((machine) => wanted(machine, words));
-  found.sort((a, b) => RANK[state(a)] - RANK[state(b)] || a.name.localeCompare(b.name, undefined, { numeric: true }));
+  found.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, undefined, { numeric: true }));
   const shown = found.slice(0, SHOWN);
   const kept = new Set(shown.map((machine) => machine.name));
   for (const [name, card] of cards) if (!kept.has(name)) { card.remove(); cards.delete(name); }
@@ -76,10 +83,12 @@ export function draw() {
   write(at("more"), cut + rest);
 }
 
+const rank = (machine) => (held(machine.name).length ? -1 : RANK[state(machine)]);
+
 function wanted(machine, words) {
   if (chosen && state(machine) !== chosen) return false;
   const text = [machine.name, ...machine.macs, machine.address, machine.cluster, machine.pool, state(machine), machine.admission,
-    machine.boot?.stopped_at, machine.boot?.id].join(" ").toLowerCase();
+    machine.boot?.stopped_at, machine.boot?.id, ...notes(machine).map(([, text]) => text)].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -94,21 +103,44 @@ function fill(card, machine) {
   const boot = machine.boot;
   const last = boot?.steps.at(-1);
   const open = card.classList.contains("open");
-  card.className = `card ${state(machine)}${open ? " open" : ""}`;
+  card.className = ["card", state(machine), held(machine.name).length ? "held" : "", open ? "open" : ""].filter(Boolean).join(" ");
   write(card.querySelector(".pill"), boot ? boot.state : "no boot");
   write(card.querySelector(".name"), machine.name);
-  const waits = machine.admission === "waiting" ? "waits for admission" : null;
-  write(card.querySelector(".where"), [machine.cluster, machine.pool, waits].filter(Boolean).join(" · "));
+  write(card.querySelector(".where"), [machine.cluster, machine.pool].filter(Boolean).join(" · "));
   write(card.querySelector(".address"), machine.address ?? machine.macs[0]);
   write(card.querySelector(".when"), when(boot, last));
   card.querySelector(".line").hidden = !boot;
-  if (boot) line(card.querySelectorAll(".line li"), boot, last);
+  if (boot) line(card.querySelector(".line"), boot, last);
   progress(card.querySelector(".progress"), boot, last);
   const cause = card.querySelector(".cause");
   cause.hidden = !boot?.cause;
   write(cause, boot?.cause ? `Stopped at ${boot.stopped_at}: ${boot.cause}` : "");
+  remark(card.querySelector(".notes"), notes(machine));
   const steps = card.querySelector(".steps");
   if (open && steps && boot && steps.dataset.boot === boot.id) steps.replaceChildren(timeline(boot));
+}
+
+// What else an operator has to know of it, the worst first: how bad it is, and the words.
+function notes(machine) {
+  const { boot, assignment, drift } = machine;
+  const last = boot?.steps.at(-1);
+  const operation = machine.macs.map((mac) => operations.get(mac)).find(Boolean);
+  const waits = operation?.reason ? `: ${operation.reason}` : "";
+  return [
+    ...held(machine.name).map((hold) => ["cause", `Its name is held, so it gets no credential: ${hold.why}`]),
+    assignment?.broken && ["cause", `Its assignment does not count: ${assignment.broken}`],
+    machine.admission === "waiting" && ["note", "It waits for admission: nobody declared it."],
+    boot?.state === "booting" && last?.detail && ["note", `At ${last.step}: ${last.detail}`],
+    operation && ["note", `It moves (${moves(operation)}), at ${operation.step}${waits}`],
+    drift?.length && ["note", `Its Node object differs from the file: ${drift.join("; ")}`],
+  ].filter(Boolean);
+}
+
+function remark(box, found) {
+  const words = JSON.stringify(found);
+  if (box.dataset.words === words) return;
+  box.dataset.words = words;
+  box.replaceChildren(...found.map(([kind, text]) => h("p", { class: kind }, text)));
 }
 
 function when(boot, last) {
@@ -118,7 +150,10 @@ function when(boot, last) {
   return boot.state === "joined" ? `in ${duration(end - boot.started)}, ${ago(end)}` : ago(end);
 }
 
-function line(items, boot, last) {
+function line(list, boot, last) {
+  const items = list.children;
+  const where = boot.state === "joined" ? "all done" : boot.stopped_at ?? last?.step ?? "none yet";
+  list.setAttribute("aria-label", `steps of the boot: ${where}`);
   const reached = new Set(boot.steps.map((step) => step.step));
   const furthest = last ? STEPS.indexOf(last.step) : 0;
   STEPS.forEach((step, place) => {
@@ -156,8 +191,14 @@ function detail(machine) {
   history(machine.name, earlier, pick);
   return h("div", { class: "detail" },
     facts([["address", machine.address], ["cards", machine.macs], ["network", machine.network],
-      ["image", machine.image], ["why here", machine.reason], ["assigned", assigned(machine.assignment)]]),
+      ["image", machine.image], ["why here", machine.reason], ["assigned", assigned(machine.assignment)],
+      ["Node object", node(machine.drift)]]),
     steps, earlier, actions(machine));
+}
+
+function node(drift) {
+  if (!drift) return ""; // nobody watches it
+  return drift.length ? `differs from the file: ${drift.join("; ")}` : "as the file says";
 }
 
 function assigned(assignment) {

@@ -2,6 +2,7 @@
 
 import * as api from "./page/api.js";
 import { aim, who } from "./page/actions.js";
+import * as alarms from "./page/alarms.js";
 import { at, h, write } from "./page/dom.js";
 import * as machines from "./page/machines.js";
 import { PANELS, forget, note, recall } from "./page/panels.js";
@@ -15,15 +16,22 @@ async function load() {
   const ill = clusters.filter((cluster) => cluster.problem).length;
   at("ill").hidden = ill === 0;
   write(at("ill"), String(ill));
+  await alarms.load();
   await machines.load();
   count();
 }
 
 function take(kind, value) {
-  if (kind === "note") note(value);
+  if (kind === "note") {
+    note(value);
+    if (WEIGHTY.test(value.kind)) later(load, 500);
+  }
   else if (machines.take(value)) later(load, 1000); // somebody new
   later(redraw, 200);
 }
+
+// Events after which names, operations or admissions are not what they were.
+const WEIGHTY = /^(token_misused|impostor|name_released|operation|admi)/;
 
 const waiting = new Set();
 function later(work, delay) {
@@ -117,6 +125,7 @@ function leave(refusal) {
   generation += 1;
   api.token.forget();
   machines.clear();
+  alarms.clear();
   forget();
   at("panel").replaceChildren();
   for (const id of ["inside", "tabs", "account"]) at(id).hidden = true;

@@ -1,8 +1,9 @@
 // The other tabs: clusters, addresses, operations, events, and the audit. Each asks anew when it is shown.
 
 import * as api from "./api.js";
-import { cancel, mayChange, release, sure } from "./actions.js";
-import { ago, clock, duration, h, moment, pill, table } from "./dom.js";
+import { mayChange, release, sure } from "./actions.js";
+import { clock, h, lasted, moment, pill, seconds, table } from "./dom.js";
+import { operations } from "./operations.js";
 
 const notes = [];
 const NOTES = 300;
@@ -46,7 +47,17 @@ function cluster(one) {
     h("p", { class: "mono" }, one.endpoint),
     h("p", {}, `pools: ${one.pools.join(", ") || "none"}`),
     h("p", {}, joins(one.join)),
-    one.problem ? h("p", { class: "cause" }, one.problem) : null);
+    one.since ? h("p", {}, health(one)) : null,
+    one.nodes === null ? null : h("p", {}, `${one.nodes} nodes${one.max_nodes === null ? "" : ` of at most ${one.max_nodes}`}`),
+    one.waiting ? h("p", { class: "note" }, `${one.waiting} machines wait for their credential`) : null,
+    one.unwatched ? h("p", { class: "note" }, `Its nodes are not watched: ${one.unwatched}`) : null,
+    one.problem ? h("p", { class: "cause" }, one.problem) : null,
+    one.problem ? h("p", { class: "caption" }, "What is wrong in it: ", h("code", {}, `netboot cluster doctor ${one.name}`)) : null);
+}
+
+function health(one) {
+  const again = one.state === "down" && one.next_try ? `, asked again in ${seconds(one.next_try - Date.now() / 1000)}` : "";
+  return `its API is ${one.state} for ${lasted(one.since)}${again}`;
 }
 
 function joins(how) {
@@ -85,30 +96,18 @@ function usage(pool) {
     held?.exhausted_since ? h("p", { class: "cause" }, `Machines are turned away since ${moment(held.exhausted_since)}.`) : null);
 }
 
-async function operations() {
-  const found = await api.list("operations");
-  return [found.length ? h("div", { class: "list" }, found.map(operation)) : h("p", { class: "empty" }, "No operation was started yet.")];
-}
-
-function operation(one) {
-  const told = h("div", { class: "told", role: "status" });
-  const box = h("details", { class: "tile operation", open: !one.ended },
-    h("summary", {}, pill(one.state), h("strong", {}, one.machine), h("span", {}, `${one.source.cluster} → ${one.target.cluster}`),
-      h("span", { class: "faint" }, one.ended ? `${ago(one.ended)}, took ${duration(one.ended - one.started)}` : `at ${one.step}`)),
-    one.reason ? h("p", { class: "cause" }, one.reason) : null,
-    one.left ? h("p", { class: "cause" }, `Left to do by hand: ${one.left}`) : null,
-    h("p", { class: "caption" }, `operation ${one.id}${one.by ? `, asked for by ${one.by}` : ""}`),
-    table(["at", "step", "what"], one.steps.map((line) => [clock(line.at), line.step, line.text]), "No step was taken yet."),
-    mayChange() && one.state === "running" ? sure("Roll back", "Return it to where it was?", () => cancel(one.id, told)) : null,
-    told);
-  box.dataset.id = one.id;
-  return box;
-}
-
 async function events() {
   return [table(["at", "kind", "what", "machine"], notes.map((event) => [
     clock(event.at), event.kind, event.text, plain(event.mac ?? event.address ?? ""),
   ]), "Nothing has happened yet.")];
+}
+
+const REFUSED = { 401: "no token that we know", 403: "its role is too weak", 421: "a foreign Host", 429: "too many wrong tokens" };
+
+function ended(entry) {
+  if (entry.status === null) return "no answer left";
+  if (entry.refused) return `${entry.status} refused: ${REFUSED[entry.status] ?? "see the log"}`;
+  return `${entry.status}${entry.operation ? `, operation ${entry.operation}` : ""}`;
 }
 
 async function audit() {
@@ -117,6 +116,6 @@ async function audit() {
     moment(entry.at), entry.name ? `${entry.name} (${entry.role})` : "unknown", plain(entry.source),
     h("span", { class: "mono" }, `${entry.method} ${entry.path}`),
     Object.entries(entry.request).map(([key, value]) => `${key}=${value}`).join(" "),
-    entry.status === null ? "no answer left" : `${entry.status}${entry.refused ? " refused" : ""}${entry.operation ? `, operation ${entry.operation}` : ""}`,
+    ended(entry),
   ]), "Nothing was changed yet.")];
 }

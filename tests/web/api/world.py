@@ -62,6 +62,8 @@ class World:
         self.boots = Boots(self.store, self.journal, lambda: self.now, self.new_id)
         self.images_dir = images_dir
         self.ready = True
+        self.drift: dict[str, tuple[str, ...]] = {}
+        """Of machines whose Node object is known, in what it differs from the file."""
         self.tokens = (
             ApiToken("admin.token", Role.ADMIN, token_sha256(TOKEN)),
             ApiToken("olga", Role.OPERATOR, token_sha256(OPERATOR)),
@@ -115,6 +117,7 @@ class World:
             "names": ("netboot.example.org",),
             "processes": lambda: (ProcessInfo("bulk", 0, 4242, "up", 3, 1),),
             "ready": lambda: self.ready,
+            "node_drift": lambda cluster, name: self.drift.get(name),
             "cluster_problem": lambda name: "its API does not answer" if name == "blue" else None,
         }
         return Sources(**{**made, **changes})
