@@ -67,7 +67,7 @@ async def test_the_nodes_own_request_is_signed_and_nothing_is_secret(asking: Ask
     certificate = x509.load_pem_x509_certificate(laid(material, CERTIFICATE))
     assert certificate.public_key() == KEYS["ec"].public_key()
     assert certificate.subject.rfc4514_string() == "CN=system:node:m1,O=system:nodes"
-    assert abs(certificate.not_valid_after_utc.timestamp() - time.time() - LIFE) < 300
+    assert abs(certificate.not_valid_after_utc.timestamp() - time.time() - LIFE) < 300 or kube.minor < 22
     (made,) = requests(kube)
     assert made["spec"]["signerName"] == "kubernetes.io/kube-apiserver-client-kubelet"
     assert base64.b64decode(made["spec"]["request"]).decode() == CSR

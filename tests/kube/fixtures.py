@@ -95,17 +95,17 @@ class StandIn(Kube):
 @pytest.fixture
 async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
     """A cluster with nothing in it but what an operator applied."""
+    directory = tmp_path / "kube"
+    directory.mkdir()
     if folder := os.environ.get(real.VARIABLE):
         started = real.shared(Path(folder))
         if isinstance(started, Exception):
             raise started
-        cluster = real.RealKube(started)
+        cluster = real.RealKube(started, directory)
         cluster.clean()
         yield cluster
         await cluster.close()
         return
-    directory = tmp_path / "kube"
-    directory.mkdir()
     async with running(directory) as api:
         standin = StandIn(api, directory)
         yield standin

@@ -348,12 +348,18 @@ def controller_manager_flags(directory: Path) -> list[str]:
 CLEANED = ("nodes", "pods", "poddisruptionbudgets", "daemonsets", "certificatesigningrequests")
 
 
+HANDED = ("ca.crt", "ca.key", "admin.kubeconfig", "appliance.kubeconfig", "appliance.token")
+
+
 class RealKube(Kube):
     """The cluster of real binaries, as a test holds it."""
 
-    def __init__(self, cluster: RealCluster) -> None:
-        super().__init__(cluster.directory)
+    def __init__(self, cluster: RealCluster, directory: Path) -> None:
+        """`directory` gets a copy of the files that a test may read, change and remove."""
+        super().__init__(directory)
         self._cluster = cluster
+        for name in HANDED:
+            shutil.copy2(cluster.directory / name, directory)
 
     async def close(self) -> None:
         """Nobody lives or calls any more; TLS connections take a moment to end."""
