@@ -85,13 +85,14 @@ export async function cancel(id, told) {
   });
 }
 
-// A button that asks once more, in its own place.
+// A button that asks once more, in its own place; the keyboard stays there.
 export function sure(label, question, action) {
   const box = h("span", { class: "sure" });
   const reset = () => box.replaceChildren(h("button", { type: "button", onclick: ask }, label));
+  const back = () => { reset(); box.firstElementChild.focus(); };
   const ask = () => {
-    const yes = h("button", { type: "button", class: "danger", onclick: () => { reset(); action(); } }, "Yes");
-    box.replaceChildren(h("span", {}, question), yes, h("button", { type: "button", onclick: reset }, "No"));
+    const yes = h("button", { type: "button", class: "danger", onclick: () => { back(); action(); } }, "Yes");
+    box.replaceChildren(h("span", {}, question), yes, h("button", { type: "button", onclick: back }, "No"));
     yes.focus();
   };
   reset();

@@ -198,7 +198,7 @@ function detail(machine) {
 
 function node(drift) {
   if (!drift) return ""; // nobody watches it
-  return drift.length ? `differs from the file: ${drift.join("; ")}` : "as the file says";
+  return drift.length ? "not as the file says" : "as the file says";
 }
 
 function assigned(assignment) {
@@ -208,10 +208,10 @@ function assigned(assignment) {
 }
 
 function timeline(boot) {
-  const rows = boot.steps.map((step) => [step.step, clock(step.at), `+${duration(step.at - boot.started)}`, bytes(step), step.detail]);
+  const rows = boot.steps.map((step) => [step.step, clock(step.at), `+${duration(step.at - boot.started)}`, [bytes(step), step.detail].filter(Boolean)]);
   const title = h("p", { class: "caption" }, `Boot ${boot.id} of ${moment(boot.started)}`,
     boot.generation ? `, ${boot.image} ${boot.generation.slice(0, 12)}` : "");
-  return h("div", {}, title, table(["step", "at", "after", "bytes", "detail"], rows, "No step was reached."),
+  return h("div", {}, title, table(["step", "at", "after", "detail"], rows, "No step was reached."),
     boot.quirks.length ? h("p", { class: "caption" }, `quirks: ${boot.quirks.join(", ")}`) : null);
 }
 

@@ -97,9 +97,11 @@ function usage(pool) {
 }
 
 async function events() {
-  return [table(["at", "kind", "what", "machine"], notes.map((event) => [
-    clock(event.at), event.kind, event.text, plain(event.mac ?? event.address ?? ""),
-  ]), "Nothing has happened yet.")];
+  const found = table(["at", "kind", "what", "machine"], notes.map((event) => [
+    plain(clock(event.at)), event.kind, event.text, plain(event.mac ?? event.address ?? ""),
+  ]), "Nothing has happened yet.");
+  found.classList.add("events");
+  return [found];
 }
 
 const REFUSED = { 401: "no token that we know", 403: "its role is too weak", 421: "a foreign Host", 429: "too many wrong tokens" };
