@@ -186,7 +186,14 @@ def likely_cause(boot: Boot, now: float, heard: float | None = None) -> Stall | 
     row = _row(last)
     if row is None or now - since < row.limit:
         return None
-    return Stall(row.step, f"silent for {_duration(now - since)}: {row.cause}")
+    return Stall(row.step, f"silent for {_duration(now - since)}: {_withheld(boot) or row.cause}")
+
+
+def _withheld(boot: Boot) -> str:
+    """Why a machine that may be another one gets neither script nor seed."""
+    return (
+        f"{boot.doubt}, so that it gets an address and no secret" if boot.doubt and not boot.claimed else ""
+    )
 
 
 def last_step(boot: Boot) -> Step | None:
@@ -200,7 +207,7 @@ def overdue(boot: Boot, now: float) -> Stall | None:
         return None
     last = last_step(boot)
     row = _row(last) if last else None
-    cause = boot.cause or (row.cause if row else "the machine was not heard of again")
+    cause = boot.cause or _withheld(boot) or (row.cause if row else "the machine was not heard of again")
     return Stall(boot.stopped_at or (row.step if row else "discover"), f"not through after one hour: {cause}")
 
 

@@ -111,7 +111,9 @@ class Answering:
         beside = network.mode == "proxy"
         if not beside and sender is not None:
             return
-        boot = self._chronicle.boot(kind, client, found, now, await self._forgeable(client, origin, network))
+        firmware = client.speaker is not Speaker.SYSTEM
+        doubt = await self._forgeable(client, origin, network) if firmware else ""
+        boot = self._chronicle.boot(kind, client, found, now, doubt)
         if beside:
             await self._beside.answer(packet, client, found, port, sender, boot, now)
         else:
@@ -119,8 +121,6 @@ class Answering:
 
     async def _forgeable(self, client: Client, origin: Origin, network: Network) -> str:
         """How a program on a running machine may have sent this in its firmware's name; empty for no way."""
-        if client.speaker is Speaker.SYSTEM:
-            return ""
         relayed = client.giaddr is not None
         leased = relayed and await self._leases.lease_at(IPv4Address(origin.host)) is not None
         return forgeable(origin, client.giaddr, network.relays, leased=leased)

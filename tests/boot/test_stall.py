@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from netboot.boot.stall import BEGUN, BOOT_LIFE, DISK, RUNNING, TABLE, last_step, likely_cause, overdue
@@ -89,6 +91,16 @@ def test_a_configuration_that_was_applied_points_at_what_follows(detail: str) ->
     """Problems of single settings do not stop a boot."""
     found = likely_cause(boot(Step("config", 1000.0, detail=detail)), 2000)
     assert found is not None and found.step == "network_script"
+
+
+def test_a_machine_that_is_doubted_is_told_why_it_gets_no_script() -> None:
+    """Silent or over; not once it was claimed, for it was believed then."""
+    doubted = replace(boot(Step("ack", 1000.0)), doubt="its firmware's UUID is another one")
+    silent, over = likely_cause(doubted, 1000 + TABLE["ack"].limit), overdue(doubted, 1000 + BOOT_LIFE)
+    for stall in (silent, over):
+        assert stall and "UUID is another one, so that it gets an address and no secret" in stall.cause
+    claimed = overdue(replace(doubted, claimed=True), 1000 + BOOT_LIFE)
+    assert claimed and "UUID" not in claimed.cause
 
 
 def test_the_last_progress_counts_where_it_is_known() -> None:
