@@ -1209,7 +1209,8 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "netboot/store/sqlite/operations.py",
         "    if place is not None:",
         "    if place is not None and ended:",
-        "tests/fleet/test_interruption.py",
+        "tests/fleet/test_interruption.py::"
+        "test_a_reassignment_survives_a_kill_at_each_write_and_call[False-done]",
     ),
     Sabotage(
         "admission by approval withholds the credential: let everybody in",

@@ -25,9 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from netboot.cluster.client import ClusterClients
 from netboot.cluster.connection import Connection
 from netboot.errors import ClusterError, JoinWithheld, Refused
 from netboot.fleet.reassign import Patience, new_boot
+from netboot.join import kubeadm
 from netboot.model.operation import Operation, Order
 from netboot.store.sqlite import SqliteStore
 from tests.fleet.moving import CARD, UUID, House, house_inventory, node_object
@@ -36,7 +40,7 @@ from tests.kube.control import control
 ORDER = Order(cluster="red", drain=True)
 PATIENCE = Patience(look=0.005, retry=0.05, held=0.02)
 LIMIT = 10
-"""Seconds that a life may last."""
+"""Seconds that a life may last; the one that settles many machines longer."""
 
 WRITES = (
     "save_operation", "save_boots", "burn", "record_token", "forget_token", "bind", "count_credential",
@@ -46,19 +50,24 @@ WRITES = (
 
 @dataclass
 class Life:
-    """What one life is asked for."""
+    """What one life is asked for: that a machine is assigned to red, with a drain, to the end."""
 
     directory: str
-    """Of its store."""
+    """Below which each machine's appliance has its store."""
     blue: str
     red: str
     """Of the clusters."""
-    node: str
-    task: str = "move"
-    """`settle`: join blue. `move`: be assigned to red, with a drain, to the end."""
+    node: str = ""
+    settle: tuple[str, ...] = ()
+    """Instead: that these machines join blue, with a credential that is still live."""
     kill_at: int = 0
     before: bool = True
     """Killed before that event, or after it; 0: not at all."""
+
+    @property
+    def outcome(self) -> Path:
+        """Where it tells how the operation ended."""
+        return Path(self.directory) / self.node / "outcome"
 
 
 class Tap:
@@ -89,32 +98,47 @@ class Tap:
 
 async def live(life: Life) -> None:
     """One life."""
-    store = await SqliteStore.open(Path(life.directory) / "netboot.db")
+    clients = ClusterClients()
+    if life.settle:
+        for node in life.settle:
+            await _settle(life, node, clients)
+    else:
+        await _from_start_to_end(life, clients)
+    await clients.close()
+
+
+async def _house(life: Life, node: str, clients: ClusterClients) -> tuple[House, SqliteStore]:
+    store = await SqliteStore.open(Path(life.directory) / node / "netboot.db")
+    blue, red = (Path(folder) / "appliance.kubeconfig" for folder in (life.blue, life.red))
+    inventory = house_inventory(blue, red, node=node)
+    return House(store, inventory, PATIENCE, clients=clients, numbers=itertools.count(time.time_ns())), store
+
+
+async def _settle(life: Life, node: str, clients: ClusterClients) -> None:
+    """The machine joins blue; its credential is still live."""
+    house, store = await _house(life, node, clients)
+    await house.start()
+    boot = await house.boot()
+    control(Path(life.blue), "create", resource="nodes", name=node, body=node_object(node, UUID))
+    house.joined(boot)
+    await house.boots.flush()
+    await store.close()
+
+
+async def _from_start_to_end(life: Life, clients: ClusterClients) -> None:
+    house, store = await _house(life, life.node, clients)
     tap = Tap(life)
     for name in WRITES:
         setattr(store, name, tap.tapped(lambda *_, name=name: f"write {name}", getattr(store, name)))
     once = Connection._once
     Connection._once = tap.tapped(lambda _, method, path, *more: f"{method} {path}", once)  # type: ignore[method-assign]
-    inventory = house_inventory(
-        Path(life.blue) / "appliance.kubeconfig", Path(life.red) / "appliance.kubeconfig", node=life.node
-    )
-    house = House(store, inventory, PATIENCE, numbers=itertools.count(time.time_ns()))
     await house.start()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(house.mint.run()), group.create_task(house.operations.run())]
-        await (_settle(life, house) if life.task == "settle" else _move(life, house, tap))
+        await _move(life, house, tap)
         for task in tasks:
             task.cancel()
-    await house.clients.close()
     await store.close()
-
-
-async def _settle(life: Life, house: House) -> None:
-    """The machine joins blue; its credential is still live."""
-    boot = await house.boot()
-    control(Path(life.blue), "create", resource="nodes", name=life.node, body=node_object(life.node, UUID))
-    house.joined(boot)
-    await house.boots.flush()
 
 
 async def _move(life: Life, house: House, tap: Tap) -> None:
@@ -129,7 +153,7 @@ async def _move(life: Life, house: House, tap: Tap) -> None:
     assert found is not None
     told = {"id": found.id, "state": found.state, "resumed": found.resumed, "events": tap.events}
     told["timeline"] = [f"{line.step}: {line.text}" for line in found.timeline]
-    (Path(life.directory) / "outcome").write_text(json.dumps(told))
+    life.outcome.write_text(json.dumps(told))
 
 
 async def _machine(life: Life, house: House, operation: Operation) -> None:
@@ -157,12 +181,15 @@ async def _machine(life: Life, house: House, operation: Operation) -> None:
 
 
 def main() -> None:
-    """One life after another."""
+    """One life after another, in less time than a daemon takes: hundreds are lived."""
+    yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[assignment,misc]
+    kubeadm.SIGNATURE_INTERVAL = 0.005
     for line in sys.stdin:
+        life = Life(**json.loads(line))
         if (child := os.fork()) == 0:
-            signal.alarm(LIMIT)
+            signal.alarm(LIMIT + len(life.settle))
             try:
-                asyncio.run(live(Life(**json.loads(line))))
+                asyncio.run(live(life))
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)

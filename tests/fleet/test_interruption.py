@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,30 +66,36 @@ class Town:
             self.nurseries.append(self.local.nursery)
         return self.local.nursery  # type: ignore[no-any-return]
 
-    def settle(self, node: str, held: bool) -> Life:
-        """A machine that lives in blue, with a credential that is live, and pods; `held` by one of them."""
-        home = self.directory / node
-        home.mkdir()
-        life = Life(str(home), str(self.blue.directory), str(self.red.directory), node, task="settle")
-        assert self.nursery().live(life) == 0
+    def settle(self, *nodes: str, held: bool) -> None:
+        """Machines that live in blue, each with a live credential and pods; `held` by one of those."""
+        for node in nodes:
+            (self.directory / node).mkdir()
+        assert self.nursery().live(replace(self.life(), settle=nodes)) == 0
+        for node in nodes:
+            self._fill(node, held)
+        assert all(len(self.tokens(self.blue, node)) == 1 for node in nodes)
+
+    def life(self, node: str = "", *, kill_at: int = 0, before: bool = True) -> Life:
+        """One life."""
+        home, blue, red = (str(place) for place in (self.directory, self.blue.directory, self.red.directory))
+        return Life(home, blue, red, node, kill_at=kill_at, before=before)
+
+    def _fill(self, node: str, held: bool) -> None:
         labels = {"app": node}
         for name, where in ((f"{node}-1", node), (f"{node}-2", node), (f"{node}-3", "elsewhere")):
-            body = pod_body(name, where, web_pod(1, labels=labels))
-            self.blue.control("create", resource="pods", namespace="default", name=name, body=body)
+            self._create("pods", name, pod_body(name, where, web_pod(1, labels=labels)))
         if held:
-            body = pod_body(f"{node}-alone", node, {})
-            self.blue.control("create", resource="pods", namespace="default", name=f"{node}-alone", body=body)
+            self._create("pods", f"{node}-alone", pod_body(f"{node}-alone", node, {}))
         budget = {
             "apiVersion": "policy/v1",
             "kind": "PodDisruptionBudget",
             "metadata": {"name": node},
             "spec": {"minAvailable": 1, "selector": {"matchLabels": labels}},
         }
-        self.blue.control(
-            "create", resource="poddisruptionbudgets", namespace="default", name=node, body=budget
-        )
-        assert len(self.tokens(self.blue, node)) == 1
-        return Life(str(home), str(self.blue.directory), str(self.red.directory), node)
+        self._create("poddisruptionbudgets", node, budget)
+
+    def _create(self, resource: str, name: str, body: dict[str, Any]) -> None:
+        self.blue.control("create", resource=resource, namespace="default", name=name, body=body)
 
     def tokens(self, cluster: KubeApi, node: str) -> list[str]:
         """The bootstrap tokens of a machine that are live in a cluster."""
@@ -128,17 +134,32 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 def outcome(life: Life) -> dict[str, Any]:
     """How the operation of a life ended."""
-    found: dict[str, Any] = json.loads((Path(life.directory) / "outcome").read_text())
+    found: dict[str, Any] = json.loads(life.outcome.read_text())
     return found
 
 
-def killed_once(town: Town, held: bool, number: int, before: bool) -> str:
+@dataclass(frozen=True)
+class Kill:
+    """At which event, and on which side of it."""
+
+    number: int
+    before: bool
+
+    @property
+    def node(self) -> str:
+        """The machine that is about to move then."""
+        return f"m{self.number}{'a' if self.before else 'z'}"
+
+    def __str__(self) -> str:
+        return f"killed {'before' if self.before else 'after'} event {self.number}"
+
+
+def killed_once(town: Town, kill: Kill) -> str:
     """What is wrong after a kill at this event and a restart; empty for nothing."""
-    node = f"m{number}{'a' if before else 'z'}"
-    life = town.settle(node, held)
-    killed = town.nursery().live(Life(**{**asdict(life), "kill_at": number, "before": before}))
+    node, life = kill.node, town.life(kill.node)
+    killed = town.nursery().live(town.life(node, kill_at=kill.number, before=kill.before))
     ended = town.nursery().live(life) if killed == -9 else killed
-    where = f"killed {'before' if before else 'after'} event {number} ({killed}, then {ended})"
+    where = f"{kill} ({killed}, then {ended})"
     if killed not in SETTLED or ended != 0:
         return f"{where}: the restarted appliance did not come to the end"
     told, homes = outcome(life), town.homes(node)
@@ -157,16 +178,18 @@ def test_a_reassignment_survives_a_kill_at_each_write_and_call(town: Town, held:
 
     One goes all the way; one is held by a pod that nobody would make again, and comes back.
     """
-    whole = town.settle("whole", held)
+    town.settle("whole", held=held)
+    whole = town.life("whole")
     assert town.nursery().live(whole) == 0
     told = outcome(whole)
     events = told["events"]
     assert told["state"] == state
     print(f"K = {len(events)} store writes and API calls: {', '.join(events)}")
     assert len(events) >= AT_LEAST
-    kills = [(number, before) for number in range(1, len(events) + 1) for before in (True, False)]
+    kills = [Kill(number, before) for number in range(1, len(events) + 1) for before in (True, False)]
+    town.settle(*(kill.node for kill in kills), held=held)
     with ThreadPoolExecutor(2) as pool:
-        for wrong in pool.map(lambda kill: killed_once(town, held, *kill), kills):
+        for wrong in pool.map(lambda kill: killed_once(town, kill), kills):
             if wrong:
                 pool.shutdown(wait=False, cancel_futures=True)
             assert not wrong
