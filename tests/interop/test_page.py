@@ -147,10 +147,11 @@ def test_an_operator_lets_a_machine_in_and_releases_a_lease(tab: Browser, api: R
     tab.find("#panel td", "10.0.0.7")
     tab.click("#panel tr:nth-child(2) .sure button", "Release")
     tab.click("#panel tr:nth-child(2) .sure button", "Yes")
-    tab.find("#panel .told.good", "10.0.0.7 is released")
+    tab.find("#told.good", "10.0.0.7 is released")
+    tab.find("#panel tr:nth-child(2) td", "10.0.0.100")
     tab.click("#panel tr:nth-child(1) .sure button", "Release")
     tab.click("#panel tr:nth-child(1) .sure button", "Yes")
-    tab.find("#panel .told.bad .sure button", "Release all the same")
+    tab.find("#told.bad .sure button", "Release all the same")
     refused = [message for message in tab.complaints() if "409" not in message]
     assert refused == []
 
@@ -185,7 +186,7 @@ def test_a_held_name_is_an_alarm_until_an_operator_releases_it(tab: Browser, api
     assert tab.run("return document.activeElement.textContent") == "Release n1"
     tab.click("#alarms button", "Release n1")
     tab.click("#alarms button", "Yes")
-    tab.find("#alarm-told.good", "n1 is held no longer")
+    tab.find("#told.good", "n1 is held no longer")
     assert not tab.all("#alarms .alarm")
     tab.find("#panel td", "name_released")
     tab.click('nav a[href="#machines"]')

@@ -103,6 +103,7 @@ export async function attempt(told, work, more = () => null) {
   say(told, "", `asked at ${clock(Date.now() / 1000)} …`);
   try {
     await work();
+    document.dispatchEvent(new Event("changed"));
   } catch (error) {
     say(told, "bad", error.message, more(error));
   }

@@ -14,7 +14,6 @@ export async function load() {
 
 export function clear() {
   draw([]);
-  at("alarm-told").replaceChildren();
 }
 
 // Drawn anew only when it changes: somebody may be about to press a button of it.
@@ -34,7 +33,7 @@ function alarm(name) {
 }
 
 async function release(name) {
-  const told = at("alarm-told");
+  const told = at("told");
   await attempt(told, async () => {
     await api.change("DELETE", ["holds", name]);
     await load();

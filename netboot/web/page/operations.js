@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { cancel, mayChange, sure } from "./actions.js";
-import { ago, clock, duration, h, lasted, pill, steps, table } from "./dom.js";
+import { ago, at, clock, duration, h, lasted, pill, steps, table } from "./dom.js";
 
 const STEPS = ["check", "assign", "cordon", "drain", "revoke", "power", "boot", "ready", "delete", "finish"];
 
@@ -14,7 +14,6 @@ export async function operations() {
 export const moves = (one) => (one.source.cluster === one.target.cluster ? `stays in ${one.target.cluster}` : `${one.source.cluster} → ${one.target.cluster}`);
 
 function operation(one) {
-  const told = h("div", { class: "told", role: "status" });
   const box = h("details", { class: "tile operation", open: !one.ended },
     h("summary", {}, pill(one.state), h("strong", {}, one.machine), h("span", {}, moves(one)), h("span", { class: "faint" }, since(one))),
     line(one),
@@ -22,15 +21,14 @@ function operation(one) {
     one.left ? h("p", { class: "cause" }, `Left to do by hand: ${one.left}`) : null,
     h("p", { class: "caption" }, `operation ${one.id}${one.by ? `, asked for by ${one.by}` : ""}${one.drain ? ", drains first" : ""}`),
     table(["at", "step", "what"], one.steps.map((each) => [clock(each.at), each.step, each.text]), "No step was taken yet."),
-    mayChange() && one.state === "running" ? sure("Roll back", "Return it to where it was?", () => cancel(one.id, told)) : null,
-    told);
+    mayChange() && one.state === "running" ? sure("Roll back", "Return it to where it was?", () => cancel(one.id, at("told"))) : null);
   box.dataset.id = one.id;
   return box;
 }
 
 function since(one) {
   if (one.ended) return `${ago(one.ended)}, took ${duration(one.ended - one.started)}`;
-  const began = one.steps.find((each) => each.step === one.step)?.at ?? one.started;
+  const began = one.steps.find((each) => each.step === one.step)?.at ?? one.steps.at(-1)?.at ?? one.started;
   return `at ${one.step} for ${lasted(began)}`;
 }
 

@@ -54,24 +54,32 @@ function count() {
   for (const word of ["booting", "joined", "stopped"]) write(at(word), String(machines.count(word)));
 }
 
-// Draw the tab that is shown, unless somebody is busy in it.
+// Draw the tab that is shown, unless somebody is asked something in it; the keyboard stays where it was.
 async function panel() {
   const mine = generation;
   const name = shown;
   if (name === "machines") { machines.draw(); return; }
-  if (at("panel").dataset.name === name && at("panel").contains(document.activeElement)) return;
+  if (at("panel").dataset.name === name && at("panel").querySelector(".danger")) return;
   try {
     const parts = await PANELS[name]();
     if (mine !== generation || name !== shown) return;
-    const opened = new Set([...at("panel").querySelectorAll("details")].filter((one) => one.open).map((one) => one.dataset.id));
+    const opened = new Map([...at("panel").querySelectorAll("details")].map((one) => [one.dataset.id, one.open]));
+    const focused = at("panel").contains(document.activeElement) ? spot(document.activeElement) : null;
     at("panel").dataset.name = name;
     at("panel").replaceChildren(...parts.filter(Boolean));
-    for (const one of at("panel").querySelectorAll("details")) if (opened.has(one.dataset.id)) one.open = true;
+    for (const one of at("panel").querySelectorAll("details")) one.open = opened.get(one.dataset.id) ?? one.open;
+    if (focused) [...at("panel").querySelectorAll("button, summary")].find((one) => spot(one) === focused)?.focus();
   } catch (error) {
     trouble(error);
     at("panel").replaceChildren(h("p", { class: "cause" }, error.message));
   }
 }
+
+// Where the keyboard is, in words that hold when the same thing is drawn anew.
+const spot = (element) => [
+  element.tagName, element.closest("[data-id]")?.dataset.id, element.tagName === "BUTTON" ? element.textContent : "",
+  element.closest("tr")?.firstChild.textContent,
+].join(" ");
 
 function route() {
   const wanted = location.hash.slice(1);
@@ -83,6 +91,7 @@ function route() {
   at("machines").hidden = shown !== "machines";
   at("panel").hidden = shown === "machines";
   at("panel").replaceChildren();
+  at("told").replaceChildren();
   if (!at("inside").hidden) panel();
 }
 
@@ -128,6 +137,7 @@ function leave(refusal) {
   alarms.clear();
   forget();
   at("panel").replaceChildren();
+  at("told").replaceChildren();
   for (const id of ["inside", "tabs", "account"]) at(id).hidden = true;
   at("door").hidden = false;
   write(at("refusal"), refusal);
@@ -151,6 +161,7 @@ for (const button of document.querySelectorAll("[data-state]")) {
   });
 }
 window.addEventListener("hashchange", route);
+document.addEventListener("changed", () => { later(load, 0); later(panel, 0); });
 setInterval(() => { if (!at("inside").hidden && shown === "machines") machines.draw(); }, 1000);
 setInterval(() => { if (!at("inside").hidden && shown === "operations") panel(); }, 2000);
 setInterval(() => { if (!at("inside").hidden && shown !== "operations") later(shown === "machines" ? load : panel, 0); }, 15000);

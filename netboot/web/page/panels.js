@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { mayChange, release, sure } from "./actions.js";
-import { clock, h, lasted, moment, pill, seconds, table } from "./dom.js";
+import { at, clock, h, lasted, moment, pill, seconds, table } from "./dom.js";
 import { operations } from "./operations.js";
 
 const notes = [];
@@ -67,14 +67,13 @@ function joins(how) {
 
 async function addresses() {
   const [pools, leases] = await Promise.all([api.list("pools"), api.list("leases", "?limit=1000")]);
-  const told = h("div", { class: "told", role: "status" });
   return [
     h("div", { class: "grid" }, pools.map(usage)),
-    h("h2", {}, "Leases"), told,
+    h("h2", {}, "Leases"),
     table(["address", "machine", "MAC", "network", "state", "until", ""], leases.map((lease) => [
       plain(lease.address), lease.name, plain(lease.mac ?? "–"), lease.network,
       pill(lease.state), until(lease), mayChange() && lease.holder
-        ? sure("Release", `Forget ${lease.address}?`, () => release(lease.address, told)) : "",
+        ? sure("Release", `Forget ${lease.address}?`, () => release(lease.address, at("told"))) : "",
     ]), "Nobody has a lease."),
   ];
 }
