@@ -79,6 +79,20 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/dhcp/test_chronicle.py::test_a_boot_tells_what_does_not_fit_its_node",
     ),
     Sabotage(
+        "two machines that claim one boot are an alarm: keep it to ourselves",
+        "netboot/web/boot/claims.py",
+        "            self._alarm(boot, text)\n",
+        "            pass\n",
+        "tests/web/boot/test_claims.py::test_a_key_is_good_for_one_claim",
+    ),
+    Sabotage(
+        "a session that goes on is an alarm: keep it to ourselves",
+        "netboot/web/boot/sessions.py",
+        '                self._site.journal.note("impostor", error.reason, mac=boot.mac, level=logging.ERROR)\n',
+        "                pass\n",
+        "tests/web/boot/test_sessions.py::test_a_last_session_that_goes_on_proves_a_second_machine",
+    ),
+    Sabotage(
         "what any program may send opens no boot with a secret: believe every port",
         "netboot/dhcp/origin.py",
         "    if origin.port >= PRIVILEGED:\n",
