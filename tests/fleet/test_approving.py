@@ -91,7 +91,8 @@ class House:
 
     async def submit(self, caller: Caller, request: bytes, signer: str = CLIENT_SIGNER) -> str:
         """The name of a new request."""
-        usages = ["digital signature", "client auth" if signer == CLIENT_SIGNER else "server auth"]
+        purpose = "client auth" if signer == CLIENT_SIGNER else "server auth"
+        usages = ["digital signature", "key encipherment", purpose]
         body = {
             "apiVersion": "certificates.k8s.io/v1",
             "kind": "CertificateSigningRequest",

@@ -82,6 +82,7 @@ async def revoke_rights(ward: Ward, *files: str) -> None:
 
 async def test_a_sound_cluster_has_nothing_to_mend(ward: Ward) -> None:
     """Reachable, clocks, rights, authority, controllers; no token stays behind."""
+    ward.kube.needs(30, "the policy without which there is something to mend")
     findings = await ward.examine()
     assert not bad(findings) and sum(f.state == "ok" for f in findings) == 6, findings
     assert not ward.kube.tokens()
@@ -169,6 +170,7 @@ async def test_another_address_in_cluster_info_is_noted(ward: Ward) -> None:
 @pytest.mark.parametrize("method", ["tls-bootstrap", "certificate", "static"])
 async def test_other_methods_are_asked_for_what_they_need(ward: Ward, method: str) -> None:
     """No cluster-info where nodes do not read it, no token where none is made."""
+    ward.kube.needs(30, "the policy without which there is something to mend")
     join = replace(ward.clusters[0].join, method=method)
     assert not bad(await ward.examine(join=join)) and not ward.kube.tokens()
 
