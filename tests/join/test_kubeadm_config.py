@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import pytest
 import yaml
 
 from netboot.cluster import ServerVersion
 from netboot.join import JoinRequest
-from netboot.join.kubeadm_config import Credential, api_version, discovery_kubeconfig, join_configuration
+from netboot.join.kubeadm_config import (
+    DISCOVERY_PATH,
+    Credential,
+    api_version,
+    discovery_kubeconfig,
+    join_configuration,
+)
 from netboot.model.inventory import Cluster, JoinSettings
 from netboot.model.machine import Mac
 from netboot.model.settings import Taint
+from tests.kube.real import VARIABLE
 
 REQUEST = JoinRequest(
     "boot-1",
@@ -163,3 +174,35 @@ def test_the_runtime_is_the_one_that_the_file_names(socket: str) -> None:
     join = replace(REQUEST.cluster.join, cri_socket=socket)
     document = json.loads(made_for(replace(REQUEST, cluster=replace(REQUEST.cluster, join=join))))
     assert document["nodeRegistration"]["criSocket"] == socket
+
+
+FOLDER = os.environ.get(VARIABLE, "")
+SOCKETS = (
+    "unix:///run/containerd/containerd.sock",
+    "unix:///var/run/crio/crio.sock",
+    "unix:///run/cri-dockerd.sock",
+)
+
+
+@pytest.mark.skipif(not FOLDER, reason=f"{VARIABLE} names no folder with real Kubernetes binaries")
+@pytest.mark.parametrize("role", ["worker", "control-plane"])
+@pytest.mark.parametrize("discovery", ["token", "file"])
+def test_a_real_kubeadm_takes_every_variant(role: str, discovery: str, tmp_path: Path) -> None:
+    """With and without taints and labels, each runtime, IPv6: valid, and no field that it does not know."""
+    kubeadm = Path(FOLDER) / "kubeadm"
+    minor = int(subprocess.check_output([kubeadm, "version", "-o", "short"], text=True).split(".")[1])
+    command = ["validate", "--config"] if minor >= 26 else ["migrate", "--old-config"]
+    by_file = tmp_path / "discovery.conf"
+    by_file.write_bytes(discovery_kubeconfig(REQUEST, b"PEM"))
+    pins = ("sha256:" + "00" * 32,) if discovery == "token" else ()
+    credential = Credential("abcdef.0123456789abcdef", pins, "ab" * 32)
+    for socket, endpoint, bare in product(SOCKETS, ("10.0.0.9:6443", "[fd00:28::71]:6443"), (True, False)):
+        join = replace(REQUEST.cluster.join, role=role, cri_socket=socket)
+        request = replace(REQUEST, cluster=replace(REQUEST.cluster, endpoint=endpoint, join=join))
+        if bare:
+            request = replace(request, labels={}, taints=(), kubelet_args={})
+        made = join_configuration(request, credential, server=ServerVersion(1, minor), discovery_timeout=60)
+        file = tmp_path / "join.yaml"
+        file.write_text(made.decode().replace(DISCOVERY_PATH, str(by_file)))
+        done = subprocess.run([kubeadm, "config", *command, file], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0 and "unknown field" not in done.stderr, f"{done.stderr}\n{made.decode()}"

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.lab
 
 BOOT_LIMIT = 900.0
 SEPARATOR = "@@@@"
+PREFLIGHT = ("net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,9 @@ def rows(settings: Settings, public: str) -> list[Row]:
         Row("containerd", "active", "systemctl is-active containerd"),
         Row("kubelet", "active", "systemctl is-active kubelet"),
         Row("cgroup driver", "true", "containerd config dump | awk '/SystemdCgroup/ { print $3; exit }'"),
+        # kubeadm's preflight reads the first, and refuses a machine without what the second turns on
+        Row("kernel configuration", "yes", "test -s /boot/config-$(uname -r) && echo yes"),
+        Row("sysctls of the image", "1 1", f"echo $(sysctl -n {' '.join(PREFLIGHT)})"),
         Row("failed units", "", "systemctl --failed --no-legend --plain | cut -d' ' -f1"),
         Row("private key removed", "no", "test -e /run/netboot/key.pem && echo yes || echo no"),
         Row(
