@@ -89,7 +89,7 @@ async def test_r19_no_lease_is_a_dead_machine(asking: Asking, kube: Kube) -> Non
 
 
 async def test_r19_an_impostor_is_withheld_for_good_and_reported(asking: Asking, kube: Kube) -> None:
-    """Another machine lives under the name: no token, the Node object untouched, the operator told of both."""
+    """Another machine lives under the name: no token, the Node object untouched, both told of."""
     await kube.living_node("m1", every=0.2, system_uuid="its-own")
     method = asking.method()
     asking.presence.observe("blue", "m1")
