@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from netboot.cluster import Clusters
 from netboot.errors import Refused, StoreError
 from netboot.events import Journal
 from netboot.fleet import orders
-from netboot.fleet.plan import plan, repeated, undone
+from netboot.fleet.plan import parted, plan, repeated, undone
 from netboot.fleet.reassign import STEPS, Outcome, Patience, Timelines, new_boot
 from netboot.fleet.roster import Roster
 from netboot.fleet.undo import BACK
@@ -206,6 +206,12 @@ class Operations:
         async with self._turns:
             leases, now = await self._store.leases(), self._clock()
             machine = orders.machine_of(which, self.inventory(), leases, order)
+            if (forsaken := self._forsaken(which)) is not None and forsaken.machine != machine.key:
+                raise Refused(
+                    409,
+                    f"{machine.key} is assigned as {forsaken.machine}, which is not declared any more",
+                    f"`netboot node unassign {forsaken.machine}` first",
+                )
             if (same := self._repeated(machine.key, order)) is not None:
                 return repeated(same, now) if dry_run else same
             self._refuse_second(machine.key)
@@ -214,7 +220,8 @@ class Operations:
                 machine, order, self._roster, self.boots, new_id=self._new_id(), now=now, by=by
             )
             if not dry_run:
-                return await self._begin(operation)
+                await self._keep(Outcome(operation))
+                return operation
         return await plan(self, operation)
 
     async def unassign(self, which: str, order: Order, *, by: str = "", dry_run: bool = False) -> Operation:
@@ -222,20 +229,49 @@ class Operations:
 
         Raises Refused as `assign` does, and 404 where nothing was assigned.
         """
-        inventory, leases = self.inventory(), await self._store.leases()
-        machine = orders.machine_of(which, inventory, leases, order)
-        running = self._running_of(machine.key)
+        key = await self.machine(which)
+        running = self._running_of(key)
         if running is not None and not running.order.returns:
             if running.former is not None:
-                self._refuse_second(machine.key)
+                self._refuse_second(key)
             if not dry_run:
                 return await self.cancel(running.id)
             if running.state == "running":
                 self._may_cancel(running)
             return undone(running, self._clock())
-        if self._roster.placement(machine.key) is None:
-            raise Refused(404, f"{machine.key} has no run-time assignment", ASSIGNMENTS)
+        self._assigned(key)
+        if self._roster.broken(key) is not None:
+            return await self._part(key, order, by=by, dry_run=dry_run)
         return await self.assign(which, order, by=by, dry_run=dry_run)
+
+    async def _part(self, machine: str, order: Order, *, by: str, dry_run: bool) -> Operation:
+        """End an assignment that is broken: the machine is treated as the file declares it already."""
+        async with self._turns:
+            if (same := self._repeated(machine, order)) is not None:
+                return same
+            self._refuse_second(machine)
+            placement = self._assigned(machine)
+            operation = orders.parting(
+                placement, order, self.inventory(), new_id=self._new_id(), now=self._clock(), by=by
+            )
+            if dry_run:
+                return parted(operation, self._roster.broken(machine) or "", self._clock())
+            await self._keep(Outcome(operation))
+            return operation
+
+    def _assigned(self, machine: str) -> Placement:
+        """The run-time assignment of a machine. Raises Refused (404) where it has none."""
+        if (placement := self._roster.placement(machine)) is None:
+            raise Refused(404, f"{machine} has no run-time assignment", ASSIGNMENTS)
+        return placement
+
+    def _forsaken(self, which: str) -> Placement | None:
+        """The broken assignment of a machine that the file does not know any more by this name or MAC."""
+        mac, inventory = orders.mac_of(which), self.inventory()
+        if which in inventory.by_name or mac in inventory.by_mac:
+            return None
+        broken = (p for p in self._roster.placements() if self._roster.broken(p.machine) is not None)
+        return next((p for p in broken if which == p.machine or mac in p.macs), None)
 
     async def cancel(self, operation_id: str) -> Operation:
         """Roll an operation back. Raises Refused: 404 for none, 409 where the machine has moved already."""
@@ -277,12 +313,6 @@ class Operations:
                 f"(`netboot operation cancel {running.id}`, DELETE /api/v1/operations/{running.id})",
             )
 
-    async def _begin(self, operation: Operation) -> Operation:
-        if operation.order.returns and self._roster.broken(operation.machine) is not None:
-            operation = replace(operation, step="finish")  # it is treated as declared already
-        await self._keep(Outcome(operation))
-        return operation
-
     def _repeated(self, machine: str, order: Order) -> Operation | None:
         """The operation of this very order, where it runs, or where its outcome still stands."""
         known = [o for o in self.operations(limit=KEPT) if o.machine == machine]
@@ -310,6 +340,8 @@ class Operations:
 
     async def machine(self, which: str) -> str:
         """What assignments of the machine of a MAC or name are filed under. Raises Refused and StoreError."""
+        if (forsaken := self._forsaken(which)) is not None:
+            return forsaken.machine
         mac = orders.mac_of(which)
         if mac is not None and mac not in self.inventory().by_mac:
             return str(mac)

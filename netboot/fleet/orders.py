@@ -141,13 +141,41 @@ def operation_of(
     )
 
 
+def parting(
+    placement: Placement, order: Order, inventory: Inventory, *, new_id: str, now: float, by: str
+) -> Operation:
+    """The end of a broken assignment: its machine, if it is still there, is treated as declared already."""
+    machine = Machine(placement.machine, placement.macs, None, placement.home)
+    there = _node_of(inventory, machine) is not None or placement.home in inventory.pools
+    side = Side(placement.cluster or "", placement.pool or "", placement.name or placement.machine)
+    present = _side(_assigned(inventory, machine)) if there else side
+    return Operation(
+        id=new_id,
+        machine=machine.key,
+        macs=machine.macs,
+        order=order,
+        old=present,
+        new=present,
+        placement=placement_of(machine, order, now, new_id),
+        former=placement,
+        by=by,
+        step="finish",
+        since=now,
+        started=now,
+    )
+
+
 def _assigned(inventory: Inventory, machine: Machine) -> Assignment:
-    found = (inventory.by_mac.get(mac) for mac in machine.macs)
-    node = next((node for node in found if node is not None), None) or inventory.by_name.get(machine.key)
+    node = _node_of(inventory, machine)
     if node is not None:
         return inventory.assign(node)
     assert machine.home is not None
     return inventory.catch(machine.macs[0], inventory.pools[machine.home])
+
+
+def _node_of(inventory: Inventory, machine: Machine) -> Node | None:
+    found = (inventory.by_mac.get(mac) for mac in machine.macs)
+    return next((node for node in found if node is not None), None) or inventory.by_name.get(machine.key)
 
 
 def _same(present: Assignment, wanted: Assignment) -> bool:

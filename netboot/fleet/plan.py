@@ -46,6 +46,11 @@ def undone(operation: Operation, now: float) -> Operation:
     return _planned(operation, [("withdraw", f"roll operation {operation.id} back: {then}")], now)
 
 
+def parted(operation: Operation, broken: str, now: float) -> Operation:
+    """A broken assignment would be forgotten."""
+    return _planned(operation, [("finish", f"forget the assignment, which does not count: {broken}")], now)
+
+
 def _planned(operation: Operation, texts: Sequence[tuple[str, str]], now: float) -> Operation:
     lines = tuple(Line(step, now, text) for step, text in texts)
     return replace(operation, state="planned", reason="", timeline=lines)

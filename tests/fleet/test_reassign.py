@@ -479,6 +479,38 @@ async def test_an_assignment_whose_target_is_gone_is_broken_and_ends_at_once(mov
     assert (await move.ended(back)).state == "done" and not await move.house.store.placements()
 
 
+async def test_an_assignment_of_a_machine_that_is_declared_no_more_can_be_ended(move: Move) -> None:
+    """By its name then and by its MAC; the MAC can be assigned anew only when that is done."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await move.joins_red()
+    await move.ended(operation)
+    move.house.roster.declare(replace(move.house.inventory, nodes=()))
+    operations = move.house.operations
+    assert operations.broken("m1") == "no node m1 is declared any more"
+    assert await operations.machine("m1") == await operations.machine(CARD) == "m1"
+    with pytest.raises(Refused, match="m1, which is not declared any more") as refused:
+        await move.assign()
+    assert "`netboot node unassign m1`" in refused.value.remedy
+    planned = await operations.unassign("m1", Order(), dry_run=True)
+    assert "no node m1 is declared any more" in texts(planned, "finish")
+    back, again = await asyncio.gather(*(operations.unassign(w, Order()) for w in (CARD, "m1")))
+    assert back.id == again.id
+    assert (await move.ended(back)).state == "done" and not await move.house.store.placements()
+    assert move.red.ready("m1") == "True"
+    assert (await move.assign()).machine == str(CARD)
+
+
+async def test_an_operation_of_a_machine_that_is_declared_no_more_can_be_ended(move: Move) -> None:
+    """It is rolled back."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    move.house.roster.declare(replace(move.house.inventory, nodes=()))
+    await move.at(operation, "boot", "no node m1 is declared any more")
+    assert (await move.house.operations.unassign("m1", Order())).id == operation.id
+    assert (await move.ended(operation)).state == "rolled back" and not move.cordoned()
+
+
 async def test_an_assignment_is_in_force_after_a_restart(move: Move) -> None:
     """As is an operation that had ended."""
     operation = await move.assign()
