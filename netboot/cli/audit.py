@@ -31,8 +31,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _end(entry: Json) -> str:
-    """How it ended: the HTTP status, and the operation that it started."""
+    """How it ended: the HTTP status, why it was refused, the operation that it started."""
     if entry["status"] is None:
         return "unknown: no answer left"
-    words = f"{entry['status']}{' refused' if entry['refused'] else ''}"
+    words = f"{entry['status']} refused: {entry['why']}" if entry["refused"] else str(entry["status"])
     return f"{words}, operation {entry['operation']}" if entry["operation"] else words

@@ -75,3 +75,17 @@ class AuditEntry:
     """The operation that was started."""
     id: int | None = None
     """Its number, given by the store; they grow."""
+
+    @property
+    def why(self) -> str | None:
+        """Why it was turned away; None where it was not."""
+        return _REFUSALS.get(self.status or 0, "see the log") if self.refused else None
+
+
+_REFUSALS = {
+    401: "no token that we know",
+    403: "its role is too weak",
+    421: "a foreign Host",
+    429: "too many wrong tokens",
+}
+"""By the status of the answer."""

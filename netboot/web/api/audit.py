@@ -115,6 +115,7 @@ def _tell(entry: AuditEntry) -> None:
         "path": entry.path,
         **{f"asked.{key}": value for key, value in entry.request.items()},
         "status": entry.status,
+        "why": entry.why,
         "operation": entry.operation,
     }
     told = " ".join(f"{key}={_quoted(str(value))}" for key, value in facts.items() if value is not None)

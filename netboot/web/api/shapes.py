@@ -328,13 +328,14 @@ AUDIT = shape(
     path=TEXT,
     request={"type": "object", "additionalProperties": TEXT},
     refused=FLAG,
+    why=optional(TEXT),
     status=optional(INTEGER),
     operation=optional(TEXT),
 )
 
 
 def audit(value: AuditEntry) -> Json:
-    """One change or refused try; `status` is null where no answer left."""
+    """One change or refused try, and `why` it was; `status` is null where no answer left."""
     return {
         "id": value.id,
         "at": value.at,
@@ -345,6 +346,7 @@ def audit(value: AuditEntry) -> Json:
         "path": value.path,
         "request": dict(value.request),
         "refused": value.refused,
+        "why": value.why,
         "status": value.status,
         "operation": value.operation,
     }

@@ -103,11 +103,9 @@ async function events() {
   return [found];
 }
 
-const REFUSED = { 401: "no token that we know", 403: "its role is too weak", 421: "a foreign Host", 429: "too many wrong tokens" };
-
 function ended(entry) {
   if (entry.status === null) return "no answer left";
-  if (entry.refused) return `${entry.status} refused: ${REFUSED[entry.status] ?? "see the log"}`;
+  if (entry.refused) return `${entry.status} refused: ${entry.why}`;
   return `${entry.status}${entry.operation ? `, operation ${entry.operation}` : ""}`;
 }
 
