@@ -1191,6 +1191,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/fleet/test_orders.py::test_what_another_machine_has_now_is_not_taken_from_it",
     ),
     Sabotage(
+        "a dry run that is asked for in the wrong place changes nothing: overhear it",
+        "netboot/web/api/assignments.py",
+        "        _only(request, ())\n",
+        "",
+        "tests/web/api/test_assignments.py::test_a_wish_that_is_not_understood_begins_nothing",
+    ),
+    Sabotage(
         "a machine that is where it is sent is left alone: restart it",
         "netboot/fleet/reassign.py",
         'step="finish") if operation.settled else done',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 
 from aiohttp import web
@@ -22,6 +22,7 @@ _LABEL = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,63}}$){_LABEL}(?:\.{_LABEL})*")
 _TAGS = 64
 _KEYS = ("cluster", "pool", "name", "address", "tags", "drain", "force", "dry_run")
+_FLAGS = ("drain", "force", "dry_run")
 _MIXED = "name either cluster or pool: a pool brings its own cluster"
 
 
@@ -34,7 +35,7 @@ class AssignmentViews:
     def routes(self) -> tuple[Route, ...]:
         """Everything that is answered here."""
         v1 = "/api/v1"
-        one, flags = f"{v1}/nodes/{{mac}}/assignment", ("drain", "force", "dry_run")
+        one = f"{v1}/nodes/{{mac}}/assignment"
         return (
             Route(f"{v1}/assignments", self.assignments, "what was assigned at run time", "Assignment", True),
             Route(one, self.assignment, "the run-time assignment of a machine", "Assignment"),
@@ -54,7 +55,7 @@ class AssignmentViews:
                 self.unassign,
                 "return a machine to what the file declares; a running operation is rolled back",
                 "Operation",
-                query=flags,
+                query=_FLAGS,
                 method="DELETE",
                 status=202,
                 also=(200,),
@@ -104,12 +105,16 @@ class AssignmentViews:
 
     async def assign(self, request: web.Request) -> web.Response:
         """Begin a reassignment, or say what it would do."""
+        _only(request, ())
         order, dry_run = order_of(await request.read())
         which, by = request.match_info["mac"], request[CALLER].name
         return _begun(await self._from.assigner.assign(which, order, by=by, dry_run=dry_run))
 
     async def unassign(self, request: web.Request) -> web.Response:
         """Begin the way back to what the file declares."""
+        _only(request, _FLAGS)
+        if (await request.read()).strip() not in (b"", b"{}"):
+            raise Refused(400, "DELETE takes no body", f"Say {', '.join(_FLAGS)} in the query: ?drain=true")
         order = Order(drain=answers.flag(request, "drain"), force=answers.flag(request, "force"))
         which, by = request.match_info["mac"], request[CALLER].name
         dry_run = answers.flag(request, "dry_run")
@@ -145,6 +150,14 @@ class AssignmentViews:
         if (placement := assigner.placement(machine)) is None:
             return None
         return assignment(placement, assigner.broken(machine), assigner.drift(machine))
+
+
+def _only(request: web.Request, known: Collection[str]) -> None:
+    """A wish that is not understood must not pass for none: `?dry_run` least of all. Raises Refused."""
+    unknown = sorted(request.query.keys() - set(known))
+    if unknown:
+        there = f"there are {', '.join(known)}" if known else "what is wanted stands in the body"
+        raise Refused(400, f"unknown key {unknown[0]!r} in the query: {there}")
 
 
 def _begun(found: Operation) -> web.Response:

@@ -80,6 +80,20 @@ async def test_an_assignment_is_ended_by_delete(world: World) -> None:
         assert (await client.delete(f"{ONES}?drain=perhaps")).status == 400
 
 
+async def test_a_wish_that_is_not_understood_begins_nothing(world: World) -> None:
+    """A dry run that is asked for in the wrong place must not be a wet one."""
+    async with client_of(world) as client:
+        for answer in (
+            await client.put(f"{ONES}?dry_run=true", json={"cluster": "catchall"}),
+            await client.delete(f"{ONES}?dryrun=true"),
+            await client.delete(ONES, json={"dry_run": True}),
+        ):
+            told = await answer.json()
+            assert answer.status == 400 and ("query" in told["reason"] or "query" in told["remedy"])
+        assert (await client.delete(ONES, json={})).status == 404
+    assert not await world.store.operations()
+
+
 async def test_an_operation_is_cancelled(world: World) -> None:
     """Twice is once."""
     async with client_of(world) as client:
