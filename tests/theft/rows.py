@@ -69,10 +69,19 @@ def expired_key(scene: Scene) -> str:
 
 
 def foreign_address(scene: Scene) -> str:
-    """The victim's real key, from the thief's own address."""
+    """The victim's real key, from the thief's own address, and as a proxy that asks for the victim."""
     key = scene.opens(scene.victim)
     assert key
-    if scene.seed(scene.thief, key):
+    victim = ADDRESSES["m1"]
+    proxied = (
+        "-H",
+        f"X-Forwarded-For: {victim}",
+        "-H",
+        f"Forwarded: for={victim}",
+        "-H",
+        f"X-Real-IP: {victim}",
+    )
+    if scene.seed(scene.thief, key) or scene.thief.curl(f"/boot/{key}/seed.cpio", *proxied)[0] == 200:
         return "the seed"
     return "a session" if scene.claim(scene.thief, key, CARDS["m1"]) else ""
 
@@ -296,8 +305,8 @@ ROWS = (
     Row("second CSR of one token", "approver", second_request, MISUSED),
     Row("an unprivileged process on the joined node", "claimed", unprivileged_process),
     Row("a DISCOVER forged by that process", "firmware presence succession", forged_discover, FORGED),
-    Row("the same where no API is asked who lives", "firmware", forged_where_nobody_asks, FORGED),
-    Row("the same by a container on that node", "firmware", forged_in_a_container),
+    Row("a DISCOVER forged where no API is asked", "firmware", forged_where_nobody_asks, FORGED),
+    Row("a DISCOVER forged in a container on the node", "firmware", forged_in_a_container),
     Row("/files/../", "names", out_of_files),
     Row("API without token", "token", api_without_token),
     Row("DNS-rebound Host", "host", rebound_host),
