@@ -104,3 +104,34 @@ def test_only_mounts_of_our_own_storage_are_undone() -> None:
     table = "a /w/buildah/root ext4 rw 0 0\nb /w/buildah/root/x overlay rw 0 0\n"
     table += "c /w/buildah2/y ext4 rw 0 0\nd / ext4 rw 0 0\n"
     assert full.mounts_below(Path("/w/buildah"), table) == ["/w/buildah/root/x", "/w/buildah/root"]
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "containerd", "crictl", "status", "words"),
+    [
+        ("1.20.2", "1.6.20", False, 0, "FileExisting-crictl"),
+        ("1.30.4", "1.6.20", True, 0, "kubelet 1.30 with containerd 1.x"),
+        ("1.35.0", "1.6.20", False, 0, "kubelet 1.35 with containerd 1.x"),
+        ("1.36.2", "1.6.20", False, 0, "nobody supports it"),
+        ("1.38.0", "1.6.20", False, 1, "needs containerd 2"),
+        ("1.38.0", "2.1.4", False, 0, "kubelet 1.38 with containerd 2.x"),
+        ("unknown", "1.6.20", False, 1, "unreadable"),
+    ],
+)
+def test_binaries_of_ones_own_are_looked_at(
+    kubelet: str, containerd: str, crictl: bool, status: int, words: str, tmp_path: Path
+) -> None:
+    """What containerd cannot run is refused; what kubeadm will miss is said, and nothing else."""
+    shown = {
+        "kubelet": f"Kubernetes v{kubelet}",
+        "containerd": f"containerd github.com/c/c {containerd}~ds1 x",
+    }
+    for name, line in shown.items() if not crictl else {**shown, "crictl": ""}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{line}'\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "sed").symlink_to("/usr/bin/sed")
+    script = cli.REPOSITORY / "images/root/kube-check"
+    command = ["/bin/sh", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, check=False)
+    assert done.returncode == status and words in done.stdout + done.stderr
+    assert ("crictl" in done.stderr) == (words == "FileExisting-crictl")
