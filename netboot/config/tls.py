@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -26,6 +27,11 @@ class Certificate:
     def pem(self) -> bytes:
         """Certificate chain and key as one text. Raises StartError where they cannot be used."""
         chain, key = _read(self.certificate), _read(self.key)
+        if b"ENCRYPTED" in key:
+            raise StartError(
+                f"{self.key} cannot be used: it has a passphrase, and nobody is there to type it",
+                f"Write it without (`openssl pkey -in {self.key}`), readable by server.user alone",
+            )
         pem = chain.rstrip() + b"\n" + key
         try:
             load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pem)
@@ -67,13 +73,18 @@ class Certificate:
         return str(end) if end < datetime.datetime.fromtimestamp(now, datetime.UTC) else None
 
     def doubts_of(self, hosts: Iterable[str], now: float) -> Iterator[str]:
-        """Why clients of these hosts, any of which they may use, would refuse it. Raises StartError."""
+        """Why clients of these hosts, any of which they may use, would or should refuse it.
+
+        Raises StartError.
+        """
         if ended := self.ended(now):
             yield f"{self.certificate} expired at {ended}; renew it"
         wanted = set(hosts) - {"0.0.0.0", "::"}
         if not wanted & self.names():
             which = ", ".join(sorted(wanted)) or "any name in server.api.names"
             yield f"{self.certificate} does not name {which}; clients will refuse it, or need another name"
+        if (mode := _mode(self.key)) & 0o007:
+            yield f"{self.key} has mode {mode:04o}: others can have the private key; run chmod 640 {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +139,20 @@ def _read(path: Path) -> bytes:
     try:
         return plain.read(path)
     except OSError as error:
-        raise StartError(
-            f"{path} cannot be read: {error.strerror}", "Put it there, readable by server.user"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> StartError:
+    return StartError(
+        f"{path} cannot be read: {error.strerror or error}", "Put it there, readable by server.user"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from tests.support.certificates import authority
 def config(tmp_path: Path) -> Config:
     """An API with a certificate for its address and one token."""
     files = authority().write(tmp_path, "10.28.0.2")
+    files["key"].chmod(0o640)
     tokens = tmp_path / "tokens.yaml"
     tokens.write_text(f"- {{name: anna, role: admin, sha256: '{token_sha256('a')}'}}\n")
     tokens.chmod(0o640)
@@ -55,7 +56,7 @@ def test_every_wrong_line_of_the_tokens_is_a_problem(config: Config) -> None:
 
 
 def test_what_clients_would_meet_is_a_warning(config: Config, tmp_path: Path) -> None:
-    """A certificate for another name or of another time; tokens that others may read."""
+    """A certificate for another name or of another time; a key and tokens that others may read."""
     assert config.api.tokens_file is not None
     config.api.tokens_file.chmod(0o644)
     elsewhere = replace(config, api=replace(config.api, host="10.28.0.3", names=("netboot.example.org",)))
@@ -64,3 +65,5 @@ def test_what_clients_would_meet_is_a_warning(config: Config, tmp_path: Path) ->
     files = authority().write(tmp_path, "10.28.0.2", days=-1)
     old = replace(config, api=replace(config.api, tls=Certificate(files["certificate"], files["key"])))
     assert "expired at" in here.warnings(old)[1]
+    files["key"].chmod(0o644)
+    assert "the private key; run chmod 640" in here.warnings(old)[2]

@@ -124,6 +124,7 @@ def certified(tmp_path: Path, journal: Journal) -> tuple[Authority, Access]:
     """An API with a certificate, and who signed it."""
     signer = authority()
     files = signer.write(tmp_path, "127.0.0.1")
+    files["key"].chmod(0o640)
     return signer, Access(Api(tls=Certificate(files["certificate"], files["key"])), tmp_path, journal)
 
 
