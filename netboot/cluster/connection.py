@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
@@ -53,6 +54,9 @@ KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_K
 
 SKEW_LIMIT = 30.0
 """Seconds of clock difference above which tokens may be born expired, or live too long (R2)."""
+
+PHRASES = {status.value: status.phrase.lower() for status in HTTPStatus}
+"""What a status means, where a proxy answers with a page of its own."""
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -236,7 +240,7 @@ class Connection:
 
     def _raise(self, status: int, answer: Json, headers: Mapping[str, str]) -> NoReturn:
         """The error that an answer stands for. Raises ClusterUnavailable or ClusterRefused."""
-        reason = str(answer.get("message") or f"HTTP {status}")[:500]
+        reason = str(answer.get("message") or PHRASES.get(status, "an error without a reason"))[:500]
         if status == 429 or status >= 500:
             text = f"the Kubernetes API of {self.name} answered {status}: {reason}"
             raise ClusterUnavailable(text, _retry_after(headers), status)
@@ -375,6 +379,7 @@ def _reason(error: Exception) -> str:
     """A connection error in one short line."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not signed by the kubeconfig's authority ({error.certificate_error})"
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
-        return error.os_error.strerror
+    if isinstance(error, aiohttp.ClientConnectorError) and (why := error.os_error).strerror:
+        # asyncio writes its own text there, with the address that stands in ours already
+        return os.strerror(why.errno) if why.errno and why.errno > 0 else why.strerror
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
 """How a node proves itself to its cluster: the door.
 
 Variants beside it: `kubeadm`, `certificate`, `tls_bootstrap`, `static`, `none`; what they share: `turns` (who
-asks how often), `naming` (is the name free), `minting` (tokens), `rounds` (one cluster after its own clock),
+asks how often), `naming` (is the name free), `minting` (tokens), `rounds` (each cluster by itself),
 `kubelet` (what starts one without kubeadm).
 
 The errors of both calls are `JoinWithheld`: its text is for the operator and for the node's console, and

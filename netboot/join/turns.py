@@ -15,6 +15,10 @@ T = TypeVar("T")
 PATIENCE = 900.0
 """Seconds that a boot waits for an API that does not answer, counted from its first vain try."""
 
+REFUSED = 30.0
+"""Seconds until a boot asks again whose cluster does not let our account do it: an operator may mend that,
+and an API server that has just started refuses everybody for a moment."""
+
 CREDENTIALS = 5
 """Credentials that one boot is given at most (R6)."""
 
@@ -52,7 +56,10 @@ class Turns:
             except ClusterUnavailable:
                 raise
             except ClusterRefused as error:
-                raise JoinWithheld(reasons.refusal(request, error), None) from None
+                text = reasons.refusal(request, error)
+                if error.status not in (401, 403):
+                    raise JoinWithheld(text, None) from None
+                raise self._wait(request, text, REFUSED, now) from None
             except ClusterError as error:
                 raise self._wait(request, f"cluster {request.cluster.name}: {error}", 15.0, now) from None
             except StoreError as error:

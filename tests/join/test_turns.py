@@ -9,6 +9,7 @@ import time
 import pytest
 
 from netboot.errors import ClusterUnavailable, JoinWithheld
+from netboot.join.turns import PATIENCE
 from tests.join.asking import Asking, withheld
 from tests.kube.fixtures import Canaries, Kube
 
@@ -66,13 +67,16 @@ async def test_what_else_is_waited_for_is_given_up_one_day(asking: Asking, kube:
 async def test_a_refused_account_is_told_with_its_remedy(
     asking: Asking, kube: Kube, status: int, text: str
 ) -> None:
-    """401 and 403 are the operator's to mend."""
+    """401 and 403 are the operator's to mend, who has fifteen minutes for it."""
     if status == 401:
         kube.api.service_accounts.clear()
     else:
         kube.api.authorizer.grants = [g for g in kube.api.authorizer.grants if "secrets" not in g.resources]
-    refusal = await withheld(asking)
-    assert refusal.retry_after is None and text in refusal.reason
+    method, began = asking.method(), time.time()
+    for later, again in ((0.0, 30.0), (PATIENCE, 30.0), (PATIENCE + 1, None)):
+        with pytest.raises(JoinWithheld, match=text) as raised:
+            await method.material(asking.request(), began + later)
+        assert raised.value.retry_after == again
     assert not await asking.store.tokens()
 
 
