@@ -1191,6 +1191,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/fleet/test_orders.py::test_what_another_machine_has_now_is_not_taken_from_it",
     ),
     Sabotage(
+        "an operation is not done while a credential of it lives: look once, and away",
+        "netboot/fleet/reassign.py",
+        "    if not left or operation.order.force or",
+        "    if left or operation.order.force or",
+        "tests/fleet/test_reassign.py::test_half_of_all_calls_may_fail",
+    ),
+    Sabotage(
         "a dry run that is asked for in the wrong place changes nothing: overhear it",
         "netboot/web/api/assignments.py",
         "        _only(request, ())\n",

@@ -16,7 +16,10 @@ from netboot.model.operation import Operation, Order, Side
 from netboot.model.placement import Placement
 
 MACHINES = "`netboot node list` (GET /api/v1/nodes) tells which machines there are"
-CHOICES = "`netboot cluster list`, `pool list` and `node list` tell what there is, and who has what"
+CHOICES = (
+    "`netboot cluster list`, `pool list` and `node list` tell what there is and who has what; tags stand in "
+    "the operator's file"
+)
 
 
 @dataclass(frozen=True, slots=True)

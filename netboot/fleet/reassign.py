@@ -231,10 +231,7 @@ async def _drain(world: World, operation: Operation, api: Patient) -> drain.Roun
 async def revoke(world: World, operation: Operation) -> Outcome:
     """Take back what earlier boots were given; one that joins at this moment keeps its own to its end."""
     left = await _taken_back(world, operation, spare_running=True)
-    text = (
-        f"{left} credentials are deleted as soon as the cluster answers" if left else "no credential is live"
-    )
-    return Outcome(passed(operation, text, world.clock()))
+    return Outcome(passed(operation, leftover(left, "no credential is live"), world.clock()))
 
 
 async def _taken_back(world: World, operation: Operation, *, spare_running: bool = False) -> int:
@@ -360,11 +357,24 @@ def _with_uuid(world: World, operation: Operation) -> Operation:
 async def finish(world: World, operation: Operation) -> Outcome:
     """Nothing of the old cluster may stay live; a machine that went home needs its assignment no more."""
     left = await _taken_back(world, operation, spare_running=not operation.boot)
-    text = (
-        f"{left} credentials are deleted as soon as the cluster answers" if left else "nothing is left over"
-    )
+    if not operation.stays and (wait := awaits_deletion(world, operation, left)) is not None:
+        return wait
     home = operation.machine if operation.order.returns else None
+    text = leftover(left, "nothing is left over")
     return Outcome(passed(operation, text, world.clock()), remove=home)
+
+
+def awaits_deletion(world: World, operation: Operation, left: int) -> Outcome | None:
+    """Wait until the credentials are deleted, but not for ever: that goes on by itself. None: go on."""
+    now = world.clock()
+    if not left or operation.order.force or now - operation.since > world.patience.old:
+        return None
+    return Outcome(waiting(operation, f"{left} credentials are not deleted yet", now), world.patience.retry)
+
+
+def leftover(left: int, nothing: str) -> str:
+    """What is said of credentials that are live still; `nothing` where there are none."""
+    return f"{left} credentials are deleted as soon as the cluster answers" if left else nothing
 
 
 STEPS: dict[str, Step] = {

@@ -7,7 +7,16 @@ from dataclasses import replace
 from netboot.errors import ClusterError, ClusterRefused
 from netboot.fleet import ownership
 from netboot.fleet.patient import Patient
-from netboot.fleet.reassign import CHANGED, Outcome, Step, World, boots_of, new_boot
+from netboot.fleet.reassign import (
+    CHANGED,
+    Outcome,
+    Step,
+    World,
+    awaits_deletion,
+    boots_of,
+    leftover,
+    new_boot,
+)
 from netboot.model.operation import Operation, again, lacking, passed, waiting
 
 
@@ -59,10 +68,14 @@ def _still(operation: Operation) -> Operation:
 
 async def revoke_back(world: World, operation: Operation) -> Outcome:
     """Take back what boots were given for the cluster that the machine does not go to."""
+    left = 0
     for boot in boots_of(world, operation):
         if boot.cluster == operation.new.cluster != operation.old.cluster:
             await world.revoke(boot.id)
-    return Outcome(passed(operation, "nothing is left over", world.clock()))
+            left += await world.unrevoked(boot.id)
+    if (wait := awaits_deletion(world, operation, left)) is not None:
+        return wait
+    return Outcome(passed(operation, leftover(left, "nothing is left over"), world.clock()))
 
 
 BACK: dict[str, Step] = {"withdraw": withdraw, "uncordon": uncordon, "revoke back": revoke_back}

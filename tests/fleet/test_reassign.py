@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from netboot.errors import Refused
+from netboot.fleet.reassign import Patience
 from netboot.model.inventory import NodeActions
 from netboot.model.lease import Lease
 from netboot.model.operation import STEPS, Operation, Order
@@ -331,17 +332,39 @@ async def test_a_drain_in_a_cluster_that_is_down_is_rolled_back(move: Move) -> N
 
 
 async def test_half_of_all_calls_may_fail(move: Move) -> None:
-    """Each is tried again."""
-    quick = replace(move.house.operations.patience, target=30.0, old=60.0, delete=60.0)
+    """From the check to the end, two in a row, too: each is tried again, and nothing is left."""
+    quick = replace(move.house.operations.patience, target=30.0, old=60.0, drain=60.0, delete=60.0)
     move.house.operations.patience = quick
+    move.blue.pod("web", "m1", **web_pod(0))
+    for cluster in (move.blue, move.red):
+        await cluster.api.control("settings", flaky=True)
+    operation = await move.assign(replace(TO_RED, drain=True))
+    await move.at(operation, "boot")
+    assert move.cordoned() and not move.blue.all("pods")
+    boot = move.house.powers_on()
+    await move.house.claims(boot)
+    move.red.create("nodes", "m1", node_object("m1", UUID))
+    move.house.joined(boot)
+    done = await move.ended(operation)
+    assert (done.state, done.left) == ("done", "")
+    assert move.blue.node("m1") is None and not move.blue.tokens()
+
+
+async def test_an_old_cluster_that_is_down_for_an_hour_is_waited_for(move: Move) -> None:
+    """Its Node object is deleted when it answers again; meanwhile the operation says what it waits for."""
+    move.house.operations.patience = Patience(look=0.01, retry=0.05)
     operation = await move.assign()
     await move.at(operation, "boot")
-    boot = await move.house.boot()
-    move.red.create("nodes", "m1", node_object("m1", UUID))
-    for cluster in (move.blue, move.red):
-        await cluster.api.control("settings", half_500=True)
-    move.house.joined(boot)
-    assert (await move.ended(operation)).state == "done"
+    await move.joins_red()
+    await move.blue.api.control("settings", down=True)
+    await move.at(operation, "delete", "cluster blue does not answer")
+    clock = move.house.operations._clock
+    move.house.operations._clock = lambda: clock() + 3600
+    await asyncio.sleep(0.2)
+    assert move.now(operation).step == "delete" and move.now(operation).ended is None
+    await move.blue.api.control("settings", down=False)
+    done = await move.ended(operation)
+    assert (done.state, done.left) == ("done", "") and done.timeline[-1].at - done.started > 3600
     assert move.blue.node("m1") is None
 
 
