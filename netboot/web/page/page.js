@@ -5,7 +5,7 @@ import { aim, who } from "./page/actions.js";
 import * as alarms from "./page/alarms.js";
 import { at, h, write } from "./page/dom.js";
 import * as machines from "./page/machines.js";
-import { PANELS, forget, note, recall } from "./page/panels.js";
+import { PANELS, forget, ill, note, recall } from "./page/panels.js";
 
 let generation = 0; // grows when the token changes: what an older one started ends by itself
 let shown = "machines";
@@ -13,9 +13,9 @@ let shown = "machines";
 async function load() {
   const [clusters, pools] = await Promise.all([api.list("clusters"), api.list("pools")]);
   aim(clusters.map((cluster) => cluster.name), pools.map((pool) => pool.name));
-  const ill = clusters.filter((cluster) => cluster.problem).length;
-  at("ill").hidden = ill === 0;
-  write(at("ill"), String(ill));
+  const sick = clusters.filter(ill).length;
+  at("ill").hidden = sick === 0;
+  write(at("ill"), String(sick));
   await alarms.load();
   await machines.load();
   count();

@@ -40,8 +40,10 @@ async function clusters() {
   ];
 }
 
+export const ill = (one) => Boolean(one.problem) || one.state === "down";
+
 function cluster(one) {
-  const well = !one.problem;
+  const well = !ill(one);
   return h("article", { class: `tile ${well ? "well" : "ill"}` },
     h("h3", {}, one.name, pill(one.join.method === "none" ? "no join" : well ? "healthy" : "problem")),
     h("p", { class: "mono" }, one.endpoint),
@@ -52,7 +54,7 @@ function cluster(one) {
     one.waiting ? h("p", { class: "note" }, `${one.waiting} machines wait for their credential`) : null,
     one.unwatched ? h("p", { class: "note" }, `Its nodes are not watched: ${one.unwatched}`) : null,
     one.problem ? h("p", { class: "cause" }, one.problem) : null,
-    one.problem ? h("p", { class: "caption" }, "What is wrong in it: ", h("code", {}, `netboot cluster doctor ${one.name}`)) : null);
+    one.problem ? h("p", { class: "caption" }, "To see what is wrong: ", h("code", {}, `netboot cluster doctor ${one.name}`)) : null);
 }
 
 function health(one) {
