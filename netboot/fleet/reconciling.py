@@ -220,7 +220,7 @@ class Reconciler:
                     raise
                 node, watched = await api.node(name), False
             else:
-                self._watch.saw(cluster, changed)
+                self._watch.saw(cluster, changed, after=node)
                 self._corrected(cluster, name, needed)
                 return True
         self._again(cluster, name, HOLD)

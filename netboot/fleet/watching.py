@@ -97,11 +97,15 @@ class NodeWatch:
         view = self._view(cluster)
         return "" if view.live else view.trouble
 
-    def saw(self, cluster: str, node: NodeObject) -> None:
-        """Somebody read or changed this Node object just now."""
-        view = self._views.get(cluster)
-        if view is not None and node.name in view.nodes:
-            view.nodes[node.name] = self._slim(node)
+    def saw(self, cluster: str, node: NodeObject, *, after: NodeObject) -> None:
+        """The Node object `after` was just changed into this one.
+
+        The answer to a patch may come behind the watch's own news of it, and of somebody's next change: then the
+        watch counts.
+        """
+        known = self._view(cluster).nodes.get(node.name)
+        if known is not None and known.resource_version == after.resource_version:
+            self._view(cluster).nodes[node.name] = self._slim(node)
 
     def update(self, clusters: Iterable[str]) -> None:
         """Watch these clusters; the operator's file may have changed, and with it who is looked at."""

@@ -209,14 +209,17 @@ async def test_only_our_own_annotations_are_kept() -> None:
         assert found is not None and found.annotations == {"ours": "1"}
 
 
-async def test_what_somebody_read_just_now_counts() -> None:
-    """The answer to a patch is newer than what the watch told."""
+async def test_the_answer_to_a_patch_counts_unless_the_watch_has_told_more() -> None:
+    """An answer about another object than the one that is known is old news; a stranger's is nothing."""
     world = World()
     world.apis["blue"].found = [node("m1")]
     async with running(world) as watch:
         await passed(lambda: watch.find("blue", "m1"))
-        watch.saw("blue", node("m1", 200))
-        watch.saw("blue", node("m3", 200))
+        known = watch.find("blue", "m1")
+        assert known is not None
+        watch.saw("blue", node("m1", 200), after=known)
+        watch.saw("blue", node("m1", 150), after=known)
+        watch.saw("blue", node("m3", 200), after=node("m3"))
         found = watch.find("blue", "m1")
         assert found is not None and found.resource_version == "200" and watch.find("blue", "m3") is None
 
