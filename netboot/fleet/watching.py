@@ -100,8 +100,8 @@ class NodeWatch:
     def saw(self, cluster: str, node: NodeObject, *, after: NodeObject) -> None:
         """The Node object `after` was just changed into this one.
 
-        The answer to a patch may come behind the watch's own news of it, and of somebody's next change: then the
-        watch counts.
+        The answer to a patch may come behind the watch's own news of it and of somebody's next change: then
+        the watch counts.
         """
         known = self._view(cluster).nodes.get(node.name)
         if known is not None and known.resource_version == after.resource_version:
