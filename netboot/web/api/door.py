@@ -19,6 +19,7 @@ from aiohttp import web
 from netboot.events import Journal
 from netboot.model.manners import Rate
 from netboot.web.api.connection import Connection, speaks_http, tell_to_speak_tls
+from netboot.web.api.guard import Handler
 from netboot.web.api.tries import Tries
 
 OF_ONE = 64
@@ -48,7 +49,7 @@ class Door:
         self._journal = journal
         self._clock = clock
         self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
-        application.on_response_prepare.append(self._answered)
+        application.middlewares.insert(0, self._arrived)
         self._heard: WeakSet[asyncio.BaseTransport] = WeakSet()
         self._coming: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,9 +165,12 @@ class Door:
         if transport not in self._heard and isinstance(transport, asyncio.Transport):
             transport.abort()
 
-    async def _answered(self, request: web.Request, _: web.StreamResponse) -> None:
+    @web.middleware
+    async def _arrived(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """A request stands there: from now on its own limits count, however long its answer takes."""
         if request.transport is not None:
             self._heard.add(request.transport)
+        return await handler(request)
 
 
 def _peer(transport: asyncio.Transport) -> str:

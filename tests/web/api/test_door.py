@@ -18,7 +18,7 @@ from netboot.web.api import application, door
 from netboot.web.api.door import Door
 from tests.support.certificates import Authority, authority
 from tests.web.api.test_access import ask
-from tests.web.api.world import World
+from tests.web.api.world import TOKEN, World
 
 HEALTH = "GET /healthz HTTP/1.1\r\nHost: localhost"
 
@@ -113,6 +113,19 @@ async def test_a_connection_without_a_request_ends(world: World, monkeypatch: py
         assert b"200 OK" in await asyncio.wait_for(asked.readuntil(b"ok\n"), 10)
         writer.close()
         asker.close()
+
+
+async def test_a_first_request_may_take_its_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once its head is there: a body that follows later, or a long answer, is no idle connection."""
+    monkeypatch.setattr(door, "FIRST_REQUEST", 0.2)
+    head = f"PUT /api/v1/nodes/n1/assignment HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+    async with opened(world) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}Content-Length: 2\r\nConnection: close\r\n\r\n".encode())
+        await asyncio.sleep(0.5)
+        writer.write(b"{}")
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
 
 
 async def test_handshakes_of_one_address_are_few(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
