@@ -13,6 +13,7 @@ it finds, as a machine and its operator would.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import os
@@ -184,6 +185,8 @@ def main() -> None:
     """One life after another, in less time than a daemon takes: hundreds are lived."""
     yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[assignment,misc]
     kubeadm.SIGNATURE_INTERVAL = 0.005
+    gc.disable()
+    gc.freeze()  # or each child copies what the collector touches
     for line in sys.stdin:
         life = Life(**json.loads(line))
         if (child := os.fork()) == 0:
