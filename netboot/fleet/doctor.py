@@ -135,15 +135,16 @@ class Doctor:
             api = self._clusters.api(cluster.name)
             version = await api.version()
         except ClusterError as error:
-            return [Finding("wrong", str(error), "mend the network, the API server or the kubeconfig")]
+            return [Finding("wrong", str(error), _remedy(error))]
         findings = [Finding("ok", f"the API answers: {version.text or f'{version.major}.{version.minor}'}")]
         findings += self._clock_of(api)
         for look in (self._rights, self._policy, self._authority, self._controllers):
             try:
                 findings += await look(api, cluster)
             except ClusterError as error:
-                findings.append(Finding("wrong", str(error), APPLY))
-        return findings
+                if not _told_of(error, findings):
+                    findings.append(Finding("wrong", str(error), APPLY))
+        return list(dict.fromkeys(findings))
 
     def _clock_of(self, api: ClusterApi) -> list[Finding]:
         skew = api.skew
@@ -272,6 +273,19 @@ class Doctor:
                 return False
             await asyncio.sleep(0.1)
         return True
+
+
+def _remedy(error: ClusterError) -> str:
+    """What lets a cluster answer us that does not."""
+    if isinstance(error, ClusterRefused) and error.status == 401:
+        return "renew the credential in the kubeconfig"
+    return "mend the network, the API server or the kubeconfig"
+
+
+def _told_of(error: ClusterError, findings: Iterable[Finding]) -> bool:
+    """Whether what was forbidden is a right that was found missing."""
+    forbidden = isinstance(error, ClusterRefused) and error.status == 403
+    return forbidden and any(f.state == "missing" for f in findings)
 
 
 async def _shows(api: ClusterApi, token: BootstrapToken, shown: bool) -> bool:

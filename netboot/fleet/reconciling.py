@@ -68,6 +68,8 @@ class Effort:
     """No correction before then."""
     waiting: bool = False
     """Whether it will be looked at then anyway."""
+    vain: int = 0
+    """How often in a row the API took none of the tries at it."""
 
     def corrected(self, now: float) -> None:
         """Count one more correction; after the first few, nothing may follow for a while."""
@@ -209,6 +211,7 @@ class Reconciler:
             return False
         api = self._clusters.api(cluster)
         node = self._watch.find(cluster, name) if watched else await api.node(name)
+        why: ClusterRefused | None = None
         for _ in range(TRIES):
             needed = self._needed(cluster, node) if node is not None else None
             if node is None or needed is None or self._held(cluster, name):
@@ -218,13 +221,25 @@ class Reconciler:
             except ClusterRefused as error:
                 if error.status not in CONFLICTS:
                     raise
-                node, watched = await api.node(name), False
+                why, node, watched = error, await api.node(name), False
             else:
                 self._watch.saw(cluster, changed, after=node)
                 self._corrected(cluster, name, needed)
                 return True
-        self._again(cluster, name, HOLD)
+        self._vain(cluster, name, why)
         return True
+
+    def _vain(self, cluster: str, name: str, why: ClusterRefused | None) -> None:
+        """Later again. 409: it changes all the time; 422 of one just read: the API takes no such change."""
+        effort = self._effort(cluster, name)
+        effort.vain += 1
+        if effort.vain == 1 and why is not None and why.status == 422:
+            text = f"Node {name} of cluster {cluster} is not corrected: {why}"
+            remedy = "change what the file declares, or the cluster's admission policy"
+            self._note("drift_refused", f"{text}; {remedy}", level=logging.WARNING)
+        pause = min(LONGEST_HOLD, HOLD * 2.0 ** min(effort.vain - 1, 20))
+        effort.until = asyncio.get_running_loop().time() + pause
+        self._again(cluster, name, pause)
 
     async def _patch(self, api: ClusterApi, node: NodeObject, needed: Correction) -> NodeObject:
         note = {ANNOTATION: needed.annotation}
@@ -241,6 +256,7 @@ class Reconciler:
     def _corrected(self, cluster: str, name: str, done: Correction) -> None:
         """Count it, and tell of it; of a Node object that somebody sets back again and again just once."""
         effort = self._effort(cluster, name)
+        effort.vain = 0
         effort.corrected(asyncio.get_running_loop().time())
         if effort.count <= FREE and done.differences:
             self._note("drift_corrected", f"Node {name} of cluster {cluster}: {'; '.join(done.differences)}")

@@ -106,6 +106,21 @@ async def test_a_missing_right_is_told_with_the_line_to_apply(ward: Ward) -> Non
     assert all(f.endswith("kubectl apply -f config/kubernetes/bind-node.yaml") for f in found), found
 
 
+async def test_what_a_missing_right_keeps_from_being_looked_at_is_told_by_that_right(ward: Ward) -> None:
+    """Not once more by each look that was forbidden."""
+    await revoke_rights(ward, "appliance.yaml")
+    found = bad(await ward.examine())
+    assert found and not [f for f in found if "403" in f], found
+    assert sum("get configmaps cluster-info" in f for f in found) == 1
+
+
+async def test_a_credential_that_has_ended_is_told_with_its_remedy(ward: Ward) -> None:
+    """That the network is mended helps nobody."""
+    await ward.kube.api.control("settings", credentials_expired=True)
+    (found,) = bad(await ward.examine())
+    assert "401" in found and found.endswith("renew the credential in the kubeconfig")
+
+
 @pytest.mark.parametrize(
     ("rule", "text"),
     [

@@ -261,6 +261,28 @@ async def test_a_node_object_that_never_holds_still_is_tried_again_later(
         await passed(lambda: house.taints("m1"))
 
 
+async def test_a_change_that_the_api_takes_never_is_told_once_and_tried_ever_more_seldom(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admission policy, for example: 422 each time, however fresh the object is."""
+    monkeypatch.setattr(reconciling, "HOLD", 0.01)
+    house.error = ClusterRefused(422, "ValidatingAdmissionPolicy denied request: racks are ours")
+    async with at_work(house):
+        house.make("m1")
+        await passed(lambda: house.patches >= 3 * reconciling.TRIES)
+        monkeypatch.setattr(reconciling, "HOLD", 1000.0)
+        await passed(lambda: house.reconciler._effort("blue", "m1").vain >= 4)
+        tried = house.patches
+        house.change("m1", labels={"theirs": "y"})
+        await settle(house)
+        ((kind, text),) = house.notes
+        assert kind == "drift_refused" and "racks are ours; change what the file declares" in text
+        assert house.patches == tried
+        house.error = None
+        house.reload()
+        await passed(lambda: house.taints("m1"))
+
+
 async def test_nobody_is_fought(house: House) -> None:
     """Somebody who sets it back each time is corrected a few times, told of once, and left for a while."""
     async with at_work(house):
