@@ -15,10 +15,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+from tests.kube.real import VARIABLE
 from tests.lab import images
 from tests.lab.appliance import step
 from tests.lab.machine import Machine, MachineFailed, kvm_boots
 from tests.lab.operator import MAC, NODE, operator_config
+from tests.lab.real import full_site
 from tests.lab.site import Site, running_site, scratch
 
 FIRMWARE = {
@@ -152,17 +154,22 @@ def words_of(boot: dict[str, Any], found: dict[str, Any]) -> str:
 
 def identity(site: Site, boot: dict[str, Any]) -> tuple[str, str]:
     """Under which name and address a boot joined: what its Node object says, else what the appliance says."""
-    node = site.node(boot["node"]) if site.standin else None
+    node = site.node(boot["node"])
     addresses = ((node or {}).get("status") or {}).get("addresses") or []
     inner = next((a["address"] for a in addresses if a["type"] == "InternalIP"), None)
     return boot["node"], inner or str((step(boot, "ack") or {}).get("detail", "")).partition(" ")[0]
 
 
+def needs_standin(options: argparse.Namespace) -> bool:
+    """The micro image holds the node stand-in, and a wrong CA is a trick of the API stand-in."""
+    return bool(options.micro or options.wrong_ca)
+
+
 def build(screen: Screen, store: Path, options: argparse.Namespace) -> None:
     """The boot image."""
     screen.title("Boot image" + (" (micro)" if options.micro else " (Debian 12)"))
-    arguments = images.kube_arguments()
-    if options.kubeconfig and "NETBOOT_KUBERNETES_BIN" not in os.environ:
+    arguments = ["--kube", "standin"] if needs_standin(options) else images.kube_arguments()
+    if options.kubeconfig and VARIABLE not in os.environ:
         arguments = ["--kube", "repository"]
     images.build(store, micro=options.micro, arguments=arguments, say=lambda line: show_build(screen, line))
 
@@ -185,8 +192,10 @@ def announce(screen: Screen, site: Site, options: argparse.Namespace) -> None:
     if site.standin:
         screen.note(f"cluster: a STAND-IN of the Kubernetes API at {site.standin.server}, made by the tests;")
         screen.note("         --kubeconfig FILE joins a real cluster instead")
-    else:
+    elif options.kubeconfig:
         screen.note(f"cluster: yours, by {options.kubeconfig}")
+    else:
+        screen.note(f"cluster: a real one in the namespace, of the binaries in ${VARIABLE}")
     screen.note(
         f"machine: QEMU with {'KVM' if kvm_boots() else 'no KVM (all is emulated: it takes its time)'}"
     )
@@ -236,7 +245,8 @@ def run(options: argparse.Namespace) -> int:
         with scratch() as directory:
             build(screen, directory / "images", options)
             write = operator_config(image="micro" if options.micro else None)
-            with running_site(directory, write, kubeconfig=options.kubeconfig) as site:
+            site_of = running_site if needs_standin(options) else full_site
+            with site_of(directory, write, kubeconfig=options.kubeconfig) as site:
                 announce(screen, site, options)
                 try:
                     show(screen, site, options)

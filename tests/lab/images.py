@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from images.builder import store
+from tests.kube.real import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_LIMIT = 3600.0
@@ -17,7 +18,7 @@ BUILD_LIMIT = 3600.0
 
 def kube_arguments() -> list[str]:
     """Where the full image takes kubelet and kubeadm from: NETBOOT_KUBERNETES_BIN, else the node stand-in."""
-    binaries = os.environ.get("NETBOOT_KUBERNETES_BIN")
+    binaries = os.environ.get(VARIABLE)
     return ["--kube", "local", "--kube-dir", binaries] if binaries else ["--kube", "standin"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.kube.kubeadm_init import kubelet_names
-from tests.kube.real import RealCluster, programs
+from tests.kube.real import VARIABLE, RealCluster, programs
 from tests.lab.appliance import Appliance
 from tests.lab.namespace import ADDRESS, Lab
-from tests.lab.site import Site, lend, write_yaml
+from tests.lab.site import Site, lend, running_site, write_yaml
 
 Json = dict[str, Any]
 
@@ -37,6 +38,7 @@ BRIDGE = {
     ],
 }
 """What a CNI DaemonSet would lay; its image cannot be fetched here."""
+NETWORK = {"files": {"/etc/cni/net.d/10-lab.conflist": {"content": json.dumps(BRIDGE)}}}
 
 
 def mac_of(role: str) -> str:
@@ -112,6 +114,35 @@ def real_site(
         yield RealSite(lab, cluster, appliance, directory)
 
 
+@contextmanager
+def full_site(
+    directory: Path, write: Callable[[Path, Path], Sequence[Path]], *, kubeconfig: Path | None = None
+) -> Iterator[Site]:
+    """A site for the full image: a cluster of real binaries where they are in the image, too.
+
+    A real kubelet talks to no stand-in of the API. `write` and `kubeconfig` as for `running_site`.
+    """
+    folder = os.environ.get(VARIABLE)
+    if kubeconfig or not folder:
+        with running_site(directory, write, kubeconfig=kubeconfig) as site:
+            yield site
+        return
+    with real_site(directory, Path(folder), lambda d, c: [*write(d, account(d, c)), ours(d, c)]) as real:
+        yield real
+
+
+def ours(directory: Path, cluster: RealCluster) -> Path:
+    """What the operator's file needs on top: a network for pods, and what this kubeadm cannot have."""
+    join = {"ignore_preflight": ignored(cluster)}
+    clusters = [{"name": name, "join": join} for name in ("blue", "catchall")]
+    return write_yaml(directory / "real.yaml", {"clusters": clusters, "tags": {"all": NETWORK}})
+
+
+def account(directory: Path, cluster: RealCluster) -> Path:
+    """The kubeconfig of the appliance's account, for the appliance to read."""
+    return lend(cluster.directory / "appliance.kubeconfig", directory / "appliance.kubeconfig")
+
+
 def tell_kubelets(cluster: RealCluster) -> None:
     """What `kubeadm init` writes into kubelets' configuration; their serving certificates by the cluster."""
     for name in kubelet_names(cluster.minor):
@@ -136,13 +167,13 @@ def configuration(directory: Path, cluster: RealCluster, keys: Sequence[str]) ->
     """The operator's file."""
     files = directory / "files"
     files.mkdir(exist_ok=True)
-    account = str(lend(cluster.directory / "appliance.kubeconfig", directory / "appliance.kubeconfig"))
+    kubeconfig = str(account(directory, cluster))
     key = lend(cluster.directory / "ca.key", directory / "ca.key")
     authority = lend(cluster.directory / "ca.crt", directory / "ca.crt")
     joins: dict[str, Json] = {
-        "kubeadm": {"method": "kubeadm", "kubeconfig": account, "ignore_preflight": ignored(cluster)},
-        "bootstrap": {"method": "tls-bootstrap", "kubeconfig": account},
-        "certificate": {"method": "certificate", "kubeconfig": account},
+        "kubeadm": {"method": "kubeadm", "kubeconfig": kubeconfig, "ignore_preflight": ignored(cluster)},
+        "bootstrap": {"method": "tls-bootstrap", "kubeconfig": kubeconfig},
+        "certificate": {"method": "certificate", "kubeconfig": kubeconfig},
         "byhand": {"method": "static", "ca_certificate": str(authority), "ca_key_file": str(key)},
     }
     common = {"endpoint": f"{ADDRESS}:{cluster.port}", "image": "debian-12"}
@@ -178,7 +209,7 @@ def configuration(directory: Path, cluster: RealCluster, keys: Sequence[str]) ->
                 "taints": [TAINT],
                 "kubelet_args": {"max-pods": 50, "cgroup-driver": "systemd"},
             },
-            "cni": {"files": {"/etc/cni/net.d/10-lab.conflist": {"content": json.dumps(BRIDGE)}}},
+            "cni": NETWORK,
         },
     }
 

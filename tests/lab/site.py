@@ -141,7 +141,9 @@ class Site:
             ) from None
 
     def node(self, name: str) -> dict[str, Any] | None:
-        """The Node object of that name at the stand-in."""
+        """The Node object of that name at the stand-in; of a cluster of the user's we know none."""
+        if not self.standin:
+            return None
         found = self.kube.control("objects", resource="nodes")
         items = found["items"] if isinstance(found, dict) else found
         return next((n for n in items if n["metadata"]["name"] == name), None)

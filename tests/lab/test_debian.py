@@ -16,7 +16,8 @@ from netboot.model.settings import Settings
 from tests.lab import images
 from tests.lab.machine import Machine
 from tests.lab.operator import MAC, NODE, NODE_ADDRESS, operator_config
-from tests.lab.site import Site, running_site, scratch
+from tests.lab.real import full_site
+from tests.lab.site import Site, scratch
 
 pytestmark = pytest.mark.lab
 
@@ -49,7 +50,7 @@ def debian(key: Path) -> Iterator[Site]:
     """A site of its own on config/netboot.yaml, with the full image."""
     with scratch() as directory:
         images.build(directory / "images", micro=False)
-        with running_site(directory, operator_config(keys=[public_half(key)])) as site:
+        with full_site(directory, operator_config(keys=[public_half(key)])) as site:
             yield site
 
 
