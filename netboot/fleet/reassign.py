@@ -306,9 +306,16 @@ async def _ready(world: World, operation: Operation, api: Patient) -> Outcome:
         state = "not there" if node is None else f"not Ready: {node.ready_message or node.ready}"
         text = f"Node {operation.new.node} is {state}"
         return Outcome(waiting(operation, text, now), world.patience.look)
-    if ownership.cordoned_by_us(node):
+    text = f"Node {node.name} is Ready in cluster {operation.new.cluster}"
+    if not ownership.cordoned_by_us(node):
+        return Outcome(passed(operation, text, now))
+    try:
         await api.schedule(node, {ownership.CORDONED_BY: None}, on=True)
-    return Outcome(passed(operation, f"Node {node.name} is Ready in cluster {operation.new.cluster}", now))
+    except ClusterRefused as error:
+        if error.status in CHANGED:
+            return Outcome(operation, 0.2)
+        return _skip(world, operation, f"{text}, and still cordoned by us: {error}", left=True)
+    return Outcome(passed(operation, text, now))
 
 
 async def delete(world: World, operation: Operation) -> Outcome:

@@ -38,6 +38,9 @@ async def uncordon(world: World, operation: Operation) -> Outcome:
     """Schedulable again, where it was this operation that cordoned it."""
     now, old = world.clock(), world.inventory().clusters.get(operation.old.cluster)
     if old is None or not old.join.has_api or not old.node_actions.cordon:
+        if operation.cordoned:
+            why = f"not uncordoned: node_actions.cordon of cluster {operation.old.cluster} is not on any more"
+            return Outcome(passed(_still(operation), why, now))
         return Outcome(passed(operation, "nothing was cordoned", now))
     try:
         text = await _uncordon(operation, Patient(world.clusters.api(old.name)))

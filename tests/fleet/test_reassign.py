@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from netboot.errors import Refused
+from netboot.errors import ClusterRefused, Refused
+from netboot.fleet.ownership import CORDONED_BY
+from netboot.fleet.patient import Patient
 from netboot.fleet.reassign import Patience
 from netboot.model.inventory import NodeActions
 from netboot.model.lease import Lease
@@ -112,6 +114,26 @@ async def test_a_node_that_is_the_same_is_made_schedulable_again(move: Move) -> 
     done = await move.ended(operation)
     assert done.state == "done" and "the same Node object" in texts(done, "delete")
     assert not move.cordoned() and move.blue.ready("m1") == "True"
+
+
+async def test_a_cordon_that_cannot_be_taken_off_does_not_hold_the_operation(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is Ready where it shall be; the rest is said."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    boot = await move.house.boot()
+    move.red.create("nodes", "m1", node_object("m1", UUID))
+    mark = {"metadata": {"annotations": {CORDONED_BY: "an-earlier-one"}}, "spec": {"unschedulable": True}}
+    move.red.merge("nodes", "m1", mark)
+
+    async def refused(*_: Any, **more: Any) -> None:
+        raise ClusterRefused(403, "forbidden")
+
+    monkeypatch.setattr(Patient, "schedule", refused)
+    move.house.joined(boot)
+    done = await move.ended(operation)
+    assert done.state == "done" and "still cordoned by us: 403: forbidden" in done.left
 
 
 async def test_a_machine_out_of_the_catch_all_gets_a_cluster_a_name_and_an_address(move: Move) -> None:

@@ -50,3 +50,14 @@ async def test_without_the_switch_nothing_is_uncordoned(move: Move) -> None:
     """Nothing was cordoned then."""
     await with_inventory(move, cordon=False)
     assert "nothing was cordoned" in await cancelled(move)
+
+
+async def test_a_switch_that_was_turned_off_meanwhile_leaves_the_cordon_to_the_operator(move: Move) -> None:
+    """It is said: the node is not made schedulable by somebody who may not any more."""
+    operation = await move.assign()
+    await move.at(operation, "boot")
+    await with_inventory(move, cordon=False)
+    await move.house.operations.cancel(operation.id)
+    done = await move.ended(operation)
+    assert "not uncordoned" in texts(done, "uncordon") and "may still be cordoned" in done.left
+    assert move.cordoned()
