@@ -46,12 +46,12 @@ class HostsFile:
         self._reserved = b""
         self._holders: dict[str, Node] = {}
         self._leased: list[Host] = []
-        self._content = HEAD
+        self._content: bytes | None = None
         self._written: bytes | None = None
         self._trouble = ""
 
-    def content(self) -> bytes:
-        """The file's content as it should be."""
+    def content(self) -> bytes | None:
+        """The file's content as it should be; None until the first look after a start is through."""
         return self._content
 
     async def run(self) -> None:
@@ -64,7 +64,7 @@ class HostsFile:
         """Look at what has changed, once. A file that cannot be written is told once, and tried again."""
         try:
             await self._look()
-            if self._content != self._written:
+            if self._content is not None and self._content != self._written:
                 await asyncio.to_thread(replace_file, self._path, self._content)
                 self._written = self._content
             self._trouble = ""
@@ -93,6 +93,7 @@ class HostsFile:
         if changed or found != self._leased:
             self._leased = found
             self._content = HEAD + self._reserved + await asyncio.to_thread(lines, found)
+        self._declared = inventory  # only now: leases that cannot be read leave the whole to the next look
 
     async def _read(self, inventory: Inventory) -> None:
         holders: dict[str, Node] = {}
@@ -103,7 +104,6 @@ class HostsFile:
             found += reserved(inventory, nodes)
             await asyncio.sleep(0)
         self._holders, self._reserved = holders, await asyncio.to_thread(lines, found)
-        self._declared = inventory
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -70,7 +70,7 @@ class BootHttp:
         steady: Callable[[], float] | None = None,
         rng: random.Random | None = None,
         https: Https | None = None,
-        names: Callable[[], bytes] = bytes,
+        names: Callable[[], bytes | None] = bytes,
     ) -> None:
         """`names` is what `/hosts` shows."""
         self._store = store
