@@ -275,7 +275,7 @@ async def test_a_kubelet_is_ready_with_it_and_is_nobody_else(
     key.parent.mkdir(parents=True)
     private = KEYS["ec"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     key.write_bytes(private)
-    await machine.start_kubelet()
+    machine.start_kubelet()
     await machine.until(lambda: kube.node("m1") and kube.ready("m1") == "True")
     node = kube.node("m1") or {}
     assert node["metadata"]["labels"]["rack"] == "1"

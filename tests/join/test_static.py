@@ -90,7 +90,7 @@ async def test_a_kubelet_is_ready_with_them(
     machine.lay(material.files)
     prefix = str(machine.root)
     assert prefix not in laid(material, "/etc/kubernetes/kubelet.conf").decode()
-    await machine.start_kubelet()
+    machine.start_kubelet()
     await machine.until(lambda: kube.node("m1") and kube.ready("m1") == "True")
     node = kube.node("m1") or {}
     assert {"type": "InternalIP", "address": "10.77.0.10"} in node["status"]["addresses"]

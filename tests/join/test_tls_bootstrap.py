@@ -104,13 +104,13 @@ async def test_a_kubelet_gets_its_certificate_and_is_ready(
     """The whole way on loopback; with the token gone and its file removed it goes on."""
     join = method(asking)
     machine.lay((await join.material(request(kube), time.time())).files)
-    await machine.start_kubelet()
+    machine.start_kubelet()
     await machine.until(lambda: kube.node("m1") and kube.ready("m1") == "True")
     await join.revoke("boot-1")
     (machine.root / BOOTSTRAP.removeprefix("/")).unlink()
     number = (machine.root / "run/kubelet-standin.pid").read_text()
     machine.power_off()
-    await machine.start_kubelet()
+    machine.start_kubelet()
     await machine.until(lambda: (machine.root / "run/kubelet-standin.pid").exists())
     await machine.until(lambda: machine.kubelet_log().count("posts its status") == 2)
     assert (machine.root / "run/kubelet-standin.pid").read_text() != number

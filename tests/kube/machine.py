@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -27,6 +28,8 @@ class Machine:
     not_ready: str = ""
     discovery: float = 5.0
     """Seconds between two looks of kubeadm at cluster-info."""
+    _kubelet: subprocess.Popen[bytes] | None = None
+    """Started by us, so ours to wait for; kubeadm's is nobody's child."""
 
     def boot(self) -> str:
         """Power on with an empty disk: nothing of the last boot is left. Returns the boot id."""
@@ -85,20 +88,17 @@ class Machine:
                 target.touch(mode=mode)
                 target.write_bytes(content)
 
-    async def start_kubelet(self) -> None:
+    def start_kubelet(self) -> None:
         """Start the kubelet as its unit does, with the flags that were laid."""
         line = (self.root / "etc/kubernetes/netboot-kubelet.env").read_text()
         arguments = shlex.split(line.removeprefix("NETBOOT_KUBELET_ARGS='").rstrip().removesuffix("'"))
         log = self.root / "var/log/kubelet.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-SE",
-                str(PROGRAMS / "kubelet"),
-                *arguments,
+            self._kubelet = subprocess.Popen(
+                [sys.executable, "-SE", str(PROGRAMS / "kubelet"), *arguments],
                 env=self._environment(),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
@@ -134,6 +134,10 @@ class Machine:
 
     def power_off(self) -> None:
         """End the kubelet at once, as a power cut does; the Node object stays as it was."""
+        if self._kubelet is not None:
+            self._kubelet.kill()
+            self._kubelet.wait(5)
+            self._kubelet = None
         file = self.root / "run/kubelet-standin.pid"
         if not file.exists():
             return
