@@ -775,6 +775,13 @@ SABOTAGES: tuple[Sabotage, ...] = (
         "tests/cluster/test_approval.py::test_a_name_that_nobody_knows_keeps_the_request_pending",
     ),
     Sabotage(
+        "a start empties no name server's list: serve what is known so far",
+        "netboot/web/boot/names.py",
+        "        if content is None:",
+        "        if False:",
+        "tests/web/boot/test_names.py::test_no_name_server_is_given_an_empty_list_after_a_start",
+    ),
+    Sabotage(
         "a Node object's own word makes nobody another machine: believe every address",
         "netboot/fleet/machines.py",
         'if "*" not in name and not self.owner(name, node)',
