@@ -23,7 +23,7 @@ pytestmark = pytest.mark.lab
 
 BOOT_LIMIT = 900.0
 SEPARATOR = "@@@@"
-PREFLIGHT = ("net.ipv4.ip_forward", "net.bridge.bridge-nf-call-iptables")
+DEFAULTS = ("/etc/sysctl.d/60-kubernetes.conf", "/etc/modules-load.d/kubernetes.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,10 @@ def rows(settings: Settings, public: str) -> list[Row]:
         Row("containerd", "active", "systemctl is-active containerd"),
         Row("kubelet", "active", "systemctl is-active kubelet"),
         Row("cgroup driver", "true", "containerd config dump | awk '/SystemdCgroup/ { print $3; exit }'"),
-        # kubeadm's preflight reads the first, and refuses a machine without what the second turns on
+        # kubeadm's preflight reads the first, and refuses a machine without what the others turn on
         Row("kernel configuration", "yes", "test -s /boot/config-$(uname -r) && echo yes"),
-        Row("sysctls of the image", "1 1", f"echo $(sysctl -n {' '.join(PREFLIGHT)})"),
+        Row("sysctl of the image", "net.ipv4.ip_forward = 1", f"grep ip_forward {DEFAULTS[0]}"),
+        Row("module of the image", "br_netfilter", f"grep br_netfilter {DEFAULTS[1]}"),
         Row("failed units", "", "systemctl --failed --no-legend --plain | cut -d' ' -f1"),
         Row("private key removed", "no", "test -e /run/netboot/key.pem && echo yes || echo no"),
         Row(
