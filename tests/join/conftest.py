@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.join.asking import Asking, clients_of
-from tests.kube.fixtures import Kube, canaries, faults, kube
+from tests.kube.fixtures import Kube, canaries, faults, kube, machine
 
-__all__ = ["asking", "canaries", "faults", "kube"]
+__all__ = ["asking", "canaries", "faults", "kube", "machine"]
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import asyncio
 import base64
 import secrets
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,15 +252,6 @@ async def test_r19_a_dead_namesake_is_set_to_unknown(asking: Asking, kube: Kube)
     material = await join.material(request(kube), time.time())
     runner.cancel()
     assert material.replaces == f"{node['metadata']['uid']}/before" and kube.ready("m1") == "Unknown"
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine that is on."""
-    made = Machine(tmp_path / "m1", "m1", renew=0.2)
-    made.boot()
-    yield made
-    made.power_off()
 
 
 async def test_a_kubelet_is_ready_with_it_and_is_nobody_else(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +70,6 @@ async def test_a_renewed_authority_counts_at_once_and_a_missing_one_is_waited_fo
         assert raised.value.retry_after == 15.0
     certificate.write_bytes(kube.ca)
     assert await join.material(request(kube, ca_certificate=certificate), time.time())
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine that is on."""
-    made = Machine(tmp_path / "m1", "m1", renew=0.2)
-    made.boot()
-    yield made
-    made.power_off()
 
 
 async def test_a_kubelet_is_ready_with_them(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,15 +85,6 @@ async def test_what_cannot_be_written_leaves_no_token(asking: Asking, kube: Kube
     with pytest.raises(Exception, match="kubelet_args"):
         await method(asking).material(request(kube, kubelet_args={"x": "it's"}), time.time())
     assert not kube.tokens() and not await asking.store.tokens()
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine that is on."""
-    made = Machine(tmp_path / "m1", "m1", renew=0.2)
-    made.boot()
-    yield made
-    made.power_off()
 
 
 async def test_a_kubelet_gets_its_certificate_and_is_ready(

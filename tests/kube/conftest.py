@@ -1,5 +1,5 @@
 """The cluster that these tests run against."""
 
-from tests.kube.fixtures import canaries, kube
+from tests.kube.fixtures import canaries, kube, machine
 
-__all__ = ["canaries", "kube"]
+__all__ = ["canaries", "kube", "machine"]

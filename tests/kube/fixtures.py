@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from tests.kube import patches, real
 from tests.kube.apiserver import ApiServer, running
 from tests.kube.cluster import DEFAULT_GROUP, Caller, Kube, token_secret
+from tests.kube.machine import Machine
 from tests.kube.objects import Key
 from tests.kube.status import Json
 
@@ -30,6 +31,7 @@ __all__ = [
     "canaries",
     "faults",
     "kube",
+    "machine",
     "token_secret",
 ]
 
@@ -110,6 +112,15 @@ async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
         standin = StandIn(api, directory)
         yield standin
         await standin.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine, m1, that was just switched on, with the node stand-in on it."""
+    made = Machine(tmp_path / "m1", "m1", renew=0.2)
+    made.boot()
+    yield made
+    made.power_off()
 
 
 @pytest.fixture

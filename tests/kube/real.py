@@ -43,6 +43,8 @@ MANIFESTS = Path(__file__).resolve().parents[2] / "config" / "kubernetes"
 LOOPBACK = "127.0.0.1"
 PATIENCE = 90.0
 """Seconds that each program has until it answers."""
+TRIES = 3
+"""How often a cluster is started before it is given up."""
 
 RESOURCES = {k.resource: k for k in KINDS.values()}
 OLDER = {"poddisruptionbudgets": (21, "v1beta1")}
@@ -71,19 +73,25 @@ def programs(folder: Path) -> dict[str, Path]:
 def shared(folder: Path) -> RealCluster | Exception:
     """The cluster of this process, started at the first call and ended with the process; else why it is none.
 
-    What failed once is not tried again for each of a thousand tests.
+    A free port may be somebody else's by the time a program listens there: hence a few tries, but not one for
+    each of a thousand tests.
     """
-    try:
-        cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
-    except MissingPrograms as error:
-        return error
-    atexit.register(cluster.stop)
-    try:
-        cluster.start()
-    except Exception as error:
-        cluster.stop()
-        return error
-    return cluster
+    failure: Exception | None = None
+    for _ in range(TRIES):
+        try:
+            cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
+        except MissingPrograms as error:
+            return error
+        atexit.register(cluster.stop)
+        try:
+            cluster.start()
+        except Exception as error:
+            cluster.stop()
+            failure = error
+        else:
+            return cluster
+    assert failure is not None
+    return failure
 
 
 @dataclass

@@ -10,8 +10,6 @@ import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,15 +114,6 @@ async def discover(kube: Kube, machine: Machine, config: bytes) -> tuple[int, st
 def token() -> str:
     """A token of this test alone: an API server remembers for ten seconds which ones it accepted."""
     return fresh_token()
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    """A machine that was just switched on."""
-    made = Machine(tmp_path / "m1", "m1", renew=0.2)
-    made.boot()
-    yield made
-    made.power_off()
 
 
 # Bootstrap tokens

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,10 @@ from tests.kube.objects import Key
 TOKEN = "abcdef.0123456789abcdef"
 
 
-@pytest.fixture
-async def machine(tmp_path: Path, kube: Kube) -> AsyncIterator[Machine]:
-    """A machine that was just switched on; its tokens are signed before it can ask."""
+@pytest.fixture(autouse=True)
+def signed_soon(kube: Kube) -> None:
+    """Tokens are signed before a machine can ask."""
     kube.api.settings.sign_delay = (0.0, 0.0)
-    made = Machine(tmp_path / "m1", "m1", renew=0.2)
-    made.boot()
-    yield made
-    made.power_off()
 
 
 def configuration(kube: Kube, token: str = TOKEN, **changes: Any) -> bytes:
