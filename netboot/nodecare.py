@@ -60,6 +60,7 @@ class NodeCare:
             uniform=random.uniform,
         )
         self.watch.on_change.append(self.reconciler.changed)
+        self.watch.on_lost.append(self.health.suspect)
 
     def reloaded(self, clusters: Collection[str]) -> None:
         """These are the clusters that have an API, as the file that is in force has it."""

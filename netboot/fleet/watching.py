@@ -63,6 +63,8 @@ class NodeWatch:
         Of annotations only those named are kept: others write kilobytes there.
         """
         self.on_change: list[Listener] = []
+        self.on_lost: list[Callable[[str], None]] = []
+        """Told the cluster whose list or watch failed just now."""
         self._clusters = clusters
         self._kept = kept
         self._uniform = uniform
@@ -173,6 +175,8 @@ class NodeWatch:
         if view.trouble != why:
             log.info("the Node objects of cluster %s are not watched now: %s", cluster, why)
         view.trouble = why
+        for listener in self.on_lost:
+            listener(cluster)
 
     async def _list(self, cluster: str, view: View, api: ClusterApi) -> str:
         """Take a whole list in, and tell what is different from before."""

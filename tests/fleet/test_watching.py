@@ -147,14 +147,17 @@ async def test_a_version_that_is_too_old_is_listed_anew_and_the_difference_told(
 
 
 async def test_while_nothing_is_watched_nothing_is_known() -> None:
-    """A cluster that is down neither has nor lacks a node; the other one goes on."""
+    """A cluster that is down neither has nor lacks a node, and is told of at once; the other one goes on."""
     world = World()
     blue = world.apis["blue"]
+    lost: list[str] = []
     async with running(world) as watch:
+        watch.on_lost.append(lost.append)
         await passed(lambda: watch.live("blue"))
         blue.error = ClusterUnavailable("connection refused")
         blue.changes.put_nowait(ClusterRefused(410, "too old"))
         await passed(lambda: watch.trouble("blue") == "connection refused")
+        assert set(lost) == {"blue"}
         assert watch.exists("blue", "m1") is None and watch.count("blue") is None
         world.apis["green"].tell("ADDED", node("m1"))
         await passed(lambda: watch.exists("green", "m1"))
