@@ -226,6 +226,7 @@ async def test_the_loss_of_the_forker_is_an_error_of_control(tmp_path: Path, con
     running = asyncio.create_task(supervisor.run())
     async with asyncio.timeout(15):
         await supervisor.ready.wait()
+    await until(lambda: supervisor.processes()[0].pid)  # a helper may be ready before its forker has told it
     (info,) = supervisor.processes()
     forker.process.kill()
     with pytest.raises(NetbootError, match="Restart netboot"):
