@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,15 +65,36 @@ class Source:
 def gather(paths: Sequence[Path]) -> tuple[Source, list[Problem]]:
     """All files that the paths name, merged in their order."""
     problems: list[Problem] = []
+    found = [(file, *_read(file)) for file in _files(paths, problems)]
+    tokens = {_tokens_file(top) for _, top, _ in found}
     tree = Map(Place(str(paths[0]) if paths else "", 0))
-    files = list(_files(paths, problems))
-    for number, file in enumerate(files):
-        top, wrong = read(_bytes(file, problems), str(file))
+    files: list[Path] = []
+    for file, top, wrong in found:
+        if file not in paths and os.path.realpath(file) in tokens:
+            continue
         problems += wrong
         problems += doubled(top)
-        tree = merged(tree, top) if number else top
+        tree = merged(tree, top) if files else top
+        files.append(file)
     directories = [path for path in paths if path.is_dir()]
     return Source(tree, (*directories, *files)), problems
+
+
+def _tokens_file(top: Map) -> str | None:
+    """What a file names as `server.api.tokens_file`: it may lie in the same directory."""
+    here: Any = top
+    for key in ("server", "api", "tokens_file"):
+        here = here.get(key) if isinstance(here, Map) else None
+    try:
+        return os.path.realpath(here) if isinstance(here, str) else None
+    except ValueError:  # a NUL or half a character: the schema says so
+        return None
+
+
+def _read(file: Path) -> tuple[Map, list[Problem]]:
+    problems: list[Problem] = []
+    top, wrong = read(_bytes(file, problems), str(file))
+    return top, [*problems, *wrong]
 
 
 def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:

@@ -29,6 +29,33 @@ def test_a_directory_stands_for_its_yaml_files_in_the_order_of_their_names(tmp_p
     assert config.files == (tmp_path, tmp_path / "10.yaml", tmp_path / "20.yaml")
 
 
+def test_a_tokens_file_in_the_directory_is_no_part_of_the_configuration(tmp_path: Path) -> None:
+    """docs/api.md and the unit of systemd together: it is read as what it is, and its change is no reload."""
+    tokens = tmp_path / "api-tokens.yaml"
+    tokens.write_text("- {name: anna, role: viewer, sha256: " + "0" * 64 + "}\n")
+    main = tmp_path / "netboot.yaml"
+    main.write_text(f"server: {{api: {{tokens_file: {tokens}}}}}\n")
+    config = load([tmp_path])
+    assert config.api.tokens_file == tokens
+    assert config.files == (tmp_path, main)
+
+
+def test_a_list_that_nothing_names_as_tokens_file_is_refused(tmp_path: Path) -> None:
+    """In the directory, and where the operator gives the tokens file itself as configuration."""
+    tokens = tmp_path / "api-tokens.yaml"
+    tokens.write_text("[]\n")
+    main = tmp_path / "netboot.yaml"
+    main.write_text("server: {api: {tokens_file: /elsewhere/api-tokens.yaml}}\n")
+    with pytest.raises(ConfigError, match="the file is not a mapping"):
+        load([tmp_path])
+    main.write_text('server: {api: {tokens_file: "/\\0"}}\n')
+    with pytest.raises(ConfigError, match="the file is not a mapping"):
+        load([tmp_path])
+    main.write_text(f"server: {{api: {{tokens_file: {tokens}}}}}\n")
+    with pytest.raises(ConfigError, match="the file is not a mapping"):
+        load([main, tokens])
+
+
 def test_a_directory_without_files_is_refused(tmp_path: Path) -> None:
     """An empty folder is a slip, not an empty configuration."""
     with pytest.raises(ConfigError, match=r"no \*\.yaml is in this directory"):
