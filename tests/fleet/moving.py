@@ -44,9 +44,8 @@ from netboot.model.machine import Client, Mac
 from netboot.model.operation import Operation, Order
 from netboot.store import Store
 from netboot.store.memory import MemoryStore
-from tests.kube.apiserver import running
-from tests.kube.cluster import until
-from tests.kube.fixtures import StandIn
+from tests.kube.cluster import Kube, until
+from tests.kube.fixtures import opened
 from tests.kube.status import Json
 
 CARD, STRANGER = Mac("52:54:00:12:34:56"), Mac("52:54:00:00:00:99")
@@ -54,8 +53,10 @@ UUID = "4c4c4544-0042-3510-8054-b4c04f564232"
 ALL = NodeActions(cordon=True, drain=True, delete=True)
 QUICK = Patience(target=0.3, old=0.4, drain=0.6, delete=0.5, look=0.01, retry=0.05, held=0.05)
 
-OWNED = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "1", "controller": True}]
-DAEMON = [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "cni", "uid": "2", "controller": True}]
+OWNER = {"apiVersion": "apps.example.test/v1", "uid": "1", "controller": True}
+"""Of an API that no server has: a garbage collector leaves its pods alone, and so does every controller."""
+OWNED = [{**OWNER, "kind": "ReplicaSet", "name": "web"}]
+DAEMON = [{**OWNER, "kind": "DaemonSet", "name": "cni"}]
 OTHER = "00000000-1111-2222-3333-444444444444"
 """Another machine's UUID."""
 
@@ -191,8 +192,8 @@ def with_actions(inventory: Inventory, **switches: bool) -> Inventory:
 class Move:
     """Two clusters, and the appliance between them."""
 
-    blue: StandIn
-    red: StandIn
+    blue: Kube
+    red: Kube
     house: House
     running: asyncio.Task[None] | None = None
 
@@ -271,22 +272,19 @@ def node_object(name: str, uuid: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def clusters(tmp_path: Path) -> AsyncIterator[tuple[StandIn, StandIn]]:
+async def clusters(tmp_path: Path) -> AsyncIterator[tuple[Kube, Kube]]:
     """Blue and red."""
     async with AsyncExitStack() as stack:
-        found = []
-        for name in ("blue", "red"):
-            (tmp_path / name).mkdir()
-            api = await stack.enter_async_context(running(tmp_path / name))
-            api.settings.sign_delay = (0.0, 0.01)
-            found.append(StandIn(api, tmp_path / name))
-        yield found[0], found[1]
-        for each in found:
-            await each.close()
+        blue, red = [
+            await stack.enter_async_context(opened(tmp_path / name, name, sign_delay=(0.0, 0.01)))
+            for name in ("blue", "red")
+        ]
+        await blue.end_pods()
+        yield blue, red
 
 
 @pytest.fixture
-async def move(clusters: tuple[StandIn, StandIn]) -> AsyncIterator[Move]:
+async def move(clusters: tuple[Kube, Kube]) -> AsyncIterator[Move]:
     """Everything started, the machine in blue."""
     blue, red = clusters
     inventory = house_inventory(blue.kubeconfig(), red.kubeconfig())

@@ -21,10 +21,15 @@ async def test_a_dry_run_says_what_would_be_done_and_does_nothing(move: Move) ->
     assert texts(planned, "drain").startswith("evict 1 pods")
     assert texts(planned, "revoke") == "delete 1 live credentials"
     assert texts(planned, "delete") == "delete Node m1 from cluster blue"
+    assert (move.blue.node("m1"), move.red.node("m1")) == before
+    assert not await move.house.store.operations()
+
+
+async def test_a_dry_run_with_a_target_that_is_down_is_refused(move: Move) -> None:
+    """As the operation itself would be, and neither writes anything."""
     await move.red.api.control("settings", down=True)
     planned = await move.assign(dry_run=True)
     assert "would be refused" in texts(planned, "check")
-    assert (move.blue.node("m1"), move.red.node("m1")) == before
     assert not await move.house.store.operations()
 
 
@@ -47,8 +52,8 @@ async def test_a_plan_names_what_is_skipped_left_and_refused(move: Move) -> None
     assert texts(to_bare, "check") == "cluster bare answers, and its credentials work"
 
 
-async def test_an_old_cluster_that_is_down_is_planned_to_be_waited_for(move: Move) -> None:
-    """And one whose Node object is gone has nothing to do."""
+async def test_where_the_node_object_is_gone_nothing_is_planned(move: Move) -> None:
+    """No cordon, no drain, no delete."""
     move.blue.remove("nodes", "m1")
     planned = await move.assign(replace(TO_RED, drain=True), dry_run=True)
     assert texts(planned, "cordon") == "no Node object m1 is there"
@@ -56,6 +61,10 @@ async def test_an_old_cluster_that_is_down_is_planned_to_be_waited_for(move: Mov
         "nothing to drain",
         "no Node object is left",
     )
+
+
+async def test_an_old_cluster_that_is_down_is_planned_to_be_waited_for(move: Move) -> None:
+    """For its cordon and for its delete."""
     await move.blue.api.control("settings", down=True)
     planned = await move.assign(dry_run=True)
     assert "wait for cluster blue" in texts(planned, "cordon")

@@ -105,6 +105,10 @@ class Kube(ABC):
         """The real kubeadm, None for the stand-in."""
 
     @abstractmethod
+    async def end_pods(self) -> None:
+        """From here on a pod that shall end does, as if its node had a kubelet."""
+
+    @abstractmethod
     async def pass_time(self, seconds: float) -> None:
         """Let time go by for the API server: by its clock where that can be set, else by waiting."""
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,7 @@ __all__ = [
     "faults",
     "kube",
     "machine",
+    "opened",
     "token_secret",
 ]
 
@@ -67,6 +70,9 @@ class StandIn(Kube):
         """The node stand-in's is in `machine`."""
         return None
 
+    async def end_pods(self) -> None:
+        """They do by themselves."""
+
     async def pass_time(self, seconds: float) -> None:
         """Set the server's clock ahead."""
         self._api.settings.clock_skew += seconds
@@ -94,24 +100,39 @@ class StandIn(Kube):
         self._api.objects.delete(Key(resource, namespace, name))
 
 
-@pytest.fixture
-async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
-    """A cluster with nothing in it but what an operator applied."""
-    directory = tmp_path / "kube"
+@asynccontextmanager
+async def opened(directory: Path, name: str, **settings: Any) -> AsyncIterator[Kube]:
+    """The cluster of that name, with nothing in it but what an operator applied.
+
+    `directory` is made for its files. `settings` are the stand-in's; a real one takes the time that it takes.
+    """
     directory.mkdir()
     if folder := os.environ.get(real.VARIABLE):
-        started = real.shared(Path(folder))
+        started = real.shared(Path(folder), name)
         if isinstance(started, Exception):
             raise started
         cluster = real.RealKube(started, directory)
         cluster.clean()
-        yield cluster
-        await cluster.close()
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
         return
     async with running(directory) as api:
+        for setting, value in settings.items():
+            setattr(api.settings, setting, value)
         standin = StandIn(api, directory)
-        yield standin
-        await standin.close()
+        try:
+            yield standin
+        finally:
+            await standin.close()
+
+
+@pytest.fixture
+async def kube(tmp_path: Path) -> AsyncIterator[Kube]:
+    """A cluster with nothing in it but what an operator applied."""
+    async with opened(tmp_path / "kube", "blue") as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A cluster of real binaries on loopback: etcd, kube-apiserver, kube-controller-manager.
 
 NETBOOT_KUBERNETES_BIN names a folder with kube-apiserver, kube-controller-manager, kubeadm, kubelet and
-kubectl; etcd lies there or in PATH (Debian: etcd-server). One cluster serves all tests of a process: each
-test finds it clean. Its objects are read and written by the administrator's certificate, synchronously.
+kubectl; etcd lies there or in PATH (Debian: etcd-server). One cluster of each name serves all tests of a
+process, from the first one on that asks for it: each test finds it clean. Its objects are read and written by
+the administrator's certificate, synchronously.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.kube import pki
 from tests.kube.bootstrap import SECRET_TYPE
-from tests.kube.cluster import Kube
+from tests.kube.cluster import Caller, Kube
 from tests.kube.kinds import KINDS, Kind
 from tests.kube.kubeadm_init import documents
 from tests.kube.status import Json
@@ -70,8 +72,8 @@ def programs(folder: Path) -> dict[str, Path]:
 
 
 @functools.cache
-def shared(folder: Path) -> RealCluster | Exception:
-    """The cluster of this process, started at the first call and ended with the process; else why it is none.
+def shared(folder: Path, name: str) -> RealCluster | Exception:
+    """The cluster of that name, or why there is none: started at the first call, ended with this process.
 
     A free port may be somebody else's by the time a program listens there: hence a few tries, but not one for
     each of a thousand tests.
@@ -79,7 +81,7 @@ def shared(folder: Path) -> RealCluster | Exception:
     failure: Exception | None = None
     for _ in range(TRIES):
         try:
-            cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix="netboot-kubernetes-")))
+            cluster = RealCluster(programs(folder), Path(tempfile.mkdtemp(prefix=f"netboot-{name}-")))
         except MissingPrograms as error:
             return error
         atexit.register(cluster.stop)
@@ -125,9 +127,11 @@ class RealCluster:
         self._run("etcd", etcd_flags(self.directory, client, peer))
         self._run("kube-apiserver", apiserver_flags(self.directory, client, self.port, self.host))
         self._until("kube-apiserver", lambda: self.ask("GET", "/readyz")[0] == 200)
-        self._run("kube-controller-manager", controller_manager_flags(self.directory))
+        version = self.need("GET", "/version")
+        self.minor = minor_of(version)
+        self._run("kube-controller-manager", controller_manager_flags(self.directory, self.minor))
         self._until("kube-controller-manager", self._has_accounts)
-        self._apply()
+        self._apply(str(version["gitVersion"]))
         self._lend_account()
 
     def stop(self) -> None:
@@ -210,12 +214,10 @@ class RealCluster:
     def _has_accounts(self) -> bool:
         return self.ask("GET", "/api/v1/namespaces/default/serviceaccounts/default")[0] == 200
 
-    def _apply(self) -> None:
+    def _apply(self, version: str) -> None:
         """What `kubeadm init` leaves behind for joins, and what an operator applies for the appliance."""
-        version = self.ask("GET", "/version")[1]
         authority = (self.directory / "ca.crt").read_bytes()
-        self.minor = minor_of(version)
-        made = documents(self.server, authority, str(version["gitVersion"]), self.minor)
+        made = documents(self.server, authority, version, self.minor)
         for number, document in enumerate(made):
             (self.directory / f"init-{number}.json").write_text(json.dumps(document))
         files = [*sorted(self.directory.glob("init-*.json")), *manifests(self.minor)]
@@ -338,8 +340,12 @@ def apiserver_flags(directory: Path, etcd: int, port: int, host: str = LOOPBACK)
     ]
 
 
-def controller_manager_flags(directory: Path) -> list[str]:
-    """The command line of kube-controller-manager: signs tokens and certificates, serves nobody."""
+def controller_manager_flags(directory: Path, minor: int) -> list[str]:
+    """The command line of kube-controller-manager: signs tokens and certificates, serves nobody.
+
+    Before 1.24 it has an insecure port, too, one and the same for all that run on a machine.
+    """
+    closed = ["--port=0"] if minor < 24 else []
     return [
         f"--kubeconfig={directory / 'controller-manager.kubeconfig'}",
         "--controllers=*,bootstrapsigner,tokencleaner",
@@ -350,12 +356,13 @@ def controller_manager_flags(directory: Path) -> list[str]:
         f"--cluster-signing-key-file={directory / 'ca.key'}",
         "--leader-elect=false",
         "--secure-port=0",
+        *closed,
     ]
 
 
 CLEANED = ("nodes", "pods", "poddisruptionbudgets", "daemonsets", "certificatesigningrequests")
-
-
+AT_ONCE: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+"""What ends a pod without its kubelet, or by it."""
 HANDED = ("ca.crt", "ca.key", "admin.kubeconfig", "appliance.kubeconfig", "appliance.token")
 
 
@@ -397,6 +404,22 @@ class RealKube(Kube):
     async def pass_time(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+    async def end_pods(self) -> None:
+        """See Kube: by a task that watches all of them."""
+        admin = await self.admin()
+        changes = await self.stack.enter_async_context(
+            admin.session.get(f"{self.server}/api/v1/pods?watch=true")
+        )
+        self._living["pods"] = asyncio.get_running_loop().create_task(self._end_pods(admin, changes.content))
+
+    async def _end_pods(self, admin: Caller, changes: aiohttp.StreamReader) -> None:
+        async for line in changes:
+            change = json.loads(line)
+            metadata = change["object"]["metadata"]
+            if change["type"] != "DELETED" and metadata.get("deletionTimestamp"):
+                path = path_of(RESOURCES["pods"], metadata["namespace"], metadata["name"])
+                await admin.call("DELETE", path, {**AT_ONCE, "preconditions": {"uid": metadata["uid"]}})
 
     def _kind(self, resource: str) -> Kind:
         return served(resource, self._cluster.minor)
@@ -450,19 +473,17 @@ class RealKube(Kube):
 
     def remove(self, resource: str, name: str, namespace: str = "") -> None:
         """Take an object away, at once."""
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        self._cluster.need("DELETE", path_of(self._kind(resource), namespace, name), options)
+        self._cluster.need("DELETE", path_of(self._kind(resource), namespace, name), AT_ONCE)
 
     def clean(self) -> None:
         """Nothing of the last test is left."""
         leftovers = [(r, o) for r in CLEANED for o in self.all(r)]
         leftovers += [("leases", o) for o in self.all("leases", "kube-node-lease")]
         leftovers += [("secrets", o) for o in self.all("secrets", "kube-system") if o["type"] == SECRET_TYPE]
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
         for resource, body in leftovers:
             metadata = body["metadata"]
             path = path_of(self._kind(resource), metadata.get("namespace", ""), metadata["name"])
-            status, answer = self._cluster.ask("DELETE", path, options)
+            status, answer = self._cluster.ask("DELETE", path, AT_ONCE)
             assert status in (200, 202, 404), answer
 
 
