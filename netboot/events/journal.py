@@ -9,6 +9,7 @@ import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from netboot.events.redact import clean
 from netboot.model.boot import Boot
@@ -32,6 +33,15 @@ class Event:
 
 Topic = tuple[str, Event | Boot]
 """What the live stream carries: ("event", Event) or ("boot", Boot)."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Journal:
@@ -82,10 +92,14 @@ class Journal:
             log.log(level, "%s", line(event))
 
     def refused(self, kind: str, text: str, *, source: str) -> None:
-        """Count a refusal; log it once per kind and source and minute, and few of a kind in all."""
+        """Count a refusal; log it once per kind and source and minute, and few of a kind in all.
+
+        `source` is a MAC, an address, or whatever else tells one cause from another.
+        """
         now = self._clock()
         if self._first_in_a_while(kind, source[:64], now):
-            mac, address = (source, None) if isinstance(source, Mac) else (None, clean(source, 64) or None)
+            mac = source if isinstance(source, Mac) else None
+            address = source if is_address(source) else None
             self.note(kind, text, mac=mac, address=address, level=logging.WARNING, ring=False)
         else:
             self.counters[kind] += 1

@@ -65,6 +65,15 @@ def test_memory_is_bounded_whoever_talks(journal: Journal) -> None:
     assert len(journal._sources) <= Journal.SOURCES
 
 
+def test_a_refusal_tells_the_address_or_the_mac_that_it_is_about(journal: Journal) -> None:
+    """Whatever else tells one cause from another is neither."""
+    mac = Mac("52:54:00:00:00:01")
+    for source in ("10.0.0.1", "fe80::1", mac, "eth0", ""):
+        journal.refused("bad", "x", source=source)
+    told = [(event.address, event.mac) for event in reversed(journal.events())]
+    assert told == [("10.0.0.1", None), ("fe80::1", None), (None, mac), (None, None), (None, None)]
+
+
 def test_a_refusal_is_counted_always_and_logged_once_a_minute(
     journal: Journal, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
