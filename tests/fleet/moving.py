@@ -51,7 +51,6 @@ from tests.kube.status import Json
 CARD, STRANGER = Mac("52:54:00:12:34:56"), Mac("52:54:00:00:00:99")
 UUID = "4c4c4544-0042-3510-8054-b4c04f564232"
 ALL = NodeActions(cordon=True, drain=True, delete=True)
-QUICK = Patience(target=0.3, old=0.4, drain=0.6, delete=0.5, look=0.01, retry=0.05, held=0.05)
 
 OWNER = {"apiVersion": "apps.example.test/v1", "uid": "1", "controller": True}
 """Of an API that no server has: a garbage collector leaves its pods alone, and so does every controller."""
@@ -63,6 +62,12 @@ OTHER = "00000000-1111-2222-3333-444444444444"
 TO_RED = Order(cluster="red")
 
 MIRROR = {"kubernetes.io/config.mirror": "x"}
+
+
+def quick(times: float = 1.0) -> Patience:
+    """Of an appliance that gives up soon, or some times as late."""
+    limits = {"target": 0.3, "old": 0.4, "drain": 0.6, "delete": 0.5}
+    return Patience(**{k: v * times for k, v in limits.items()}, look=0.01, retry=0.05, held=0.05)
 
 
 def house_inventory(blue: Path, red: Path, *, node: str = "m1", actions: NodeActions = ALL) -> Inventory:
@@ -97,7 +102,7 @@ class House:
 
     store: Store
     inventory: Inventory
-    patience: Patience = QUICK
+    patience: Patience = field(default_factory=quick)
     clock: Callable[[], float] = time.time
     clients: ClusterClients = field(default_factory=ClusterClients)
     numbers: Any = field(default_factory=lambda: itertools.count(1))
@@ -288,7 +293,7 @@ async def move(clusters: tuple[Kube, Kube]) -> AsyncIterator[Move]:
     """Everything started, the machine in blue."""
     blue, red = clusters
     inventory = house_inventory(blue.kubeconfig(), red.kubeconfig())
-    made = Move(blue, red, House(MemoryStore(), inventory))
+    made = Move(blue, red, House(MemoryStore(), inventory, quick(max(blue.patience, red.patience))))
     await made.start()
     await made.lives_in_blue()
     yield made

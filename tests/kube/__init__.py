@@ -21,5 +21,6 @@ It shows what docs/kubernetes.md measured on a real one, and validates nothing t
     status       refusals as Status bodies
     backstage    what tests do beside the API; control is its client, and starts the process
     cluster      what a test holds, whatever runs the cluster; fixtures makes it
-    real         the same on real binaries (NETBOOT_KUBERNETES_BIN); kubeadm_init is what it starts with
+    real         a cluster of real binaries (NETBOOT_KUBERNETES_BIN); kubeadm_init is what it starts with
+    real_kube    what a test holds of it
 """

@@ -1,4 +1,4 @@
-"""A cluster as tests hold it, whatever runs it: this process (`standin`) or real binaries (`real`)."""
+"""A cluster as tests hold it, whatever runs it: this process (`fixtures`) or real binaries (`real_kube`)."""
 
 from __future__ import annotations
 
@@ -93,6 +93,9 @@ class Kube(ABC):
     @abstractmethod
     def remove(self, resource: str, name: str, namespace: str = "") -> None:
         """Take an object away, at once."""
+
+    patience = 1.0
+    """How many times as long as for the stand-in a test has to wait before it gives this cluster up."""
 
     @property
     @abstractmethod

@@ -21,6 +21,7 @@ from tests.kube.apiserver import ApiServer, running
 from tests.kube.cluster import DEFAULT_GROUP, Caller, Kube, token_secret
 from tests.kube.machine import Machine
 from tests.kube.objects import Key
+from tests.kube.real_kube import RealKube
 from tests.kube.status import Json
 
 __all__ = [
@@ -111,7 +112,7 @@ async def opened(directory: Path, name: str, **settings: Any) -> AsyncIterator[K
         started = real.shared(Path(folder), name)
         if isinstance(started, Exception):
             raise started
-        cluster = real.RealKube(started, directory)
+        cluster = RealKube(started, directory)
         cluster.clean()
         try:
             yield cluster

@@ -9,8 +9,10 @@ import pytest
 
 from tests.kube import real
 from tests.kube.cluster import fresh_token, until
+from tests.kube.control import control
 from tests.kube.fake_programs import calls, install
-from tests.kube.real import MissingPrograms, RealCluster, RealKube, programs
+from tests.kube.real import MissingPrograms, RealCluster, controller_manager_flags, programs
+from tests.kube.real_kube import RealKube
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,12 @@ def test_the_controller_manager_signs_and_cleans(cluster: RealCluster, folder: P
     assert flags["cluster-signing-key-file"].endswith("ca.key")
 
 
+def test_an_old_controller_manager_opens_no_port_that_another_would_need(tmp_path: Path) -> None:
+    """10252, the insecure one, is open by default before 1.24; newer ones refuse the flag that closes it."""
+    assert "--port=0" in controller_manager_flags(tmp_path, 23)
+    assert "--port=0" not in controller_manager_flags(tmp_path, 24)
+
+
 def test_what_an_operator_applies_is_applied_after_what_kubeadm_leaves(
     cluster: RealCluster, folder: Path
 ) -> None:
@@ -105,6 +113,36 @@ async def test_a_test_holds_it_as_it_holds_the_stand_in(cluster: RealCluster, tm
     await kube.close()
     kube.clean()
     assert not kube.tokens() and kube.node("m1") is None and not kube.all("pods")
+
+
+async def test_a_pod_that_shall_end_does_as_if_its_node_had_a_kubelet(
+    cluster: RealCluster, tmp_path: Path
+) -> None:
+    """That one at once, and no other."""
+    control(cluster.directory / "standin", "settings", pod_end=30.0)
+    kube = RealKube(cluster, tmp_path)
+    await kube.end_pods()
+    for name in ("web", "other"):
+        kube.pod(name, "m1")
+    path = "/api/v1/namespaces/default/pods/web"
+    assert (await (await kube.admin()).call("DELETE", path))[0] == 200
+    await until(lambda: kube.find("pods", "web", "default") is None)
+    assert [pod["metadata"]["name"] for pod in kube.all("pods")] == ["other"]
+    await kube.close()
+
+
+def test_a_cluster_is_started_when_its_name_is_first_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, whoever asks again; another name is another cluster."""
+    started: list[RealCluster] = []
+    monkeypatch.setattr(RealCluster, "start", started.append)
+    blue = real.shared(folder, "blue")
+    assert started == [blue] and real.shared(folder, "blue") is blue
+    red = real.shared(folder, "red")
+    assert len(started) == 2 and started[1] is red
+    for cluster in started:
+        cluster.stop()
 
 
 def test_a_program_that_ends_is_told_with_its_log(tmp_path: Path) -> None:
