@@ -46,7 +46,6 @@ from netboot.store import Store
 from netboot.store.memory import MemoryStore
 from tests.kube.cluster import Kube, until
 from tests.kube.fixtures import opened
-from tests.kube.status import Json
 
 CARD, STRANGER = Mac("52:54:00:12:34:56"), Mac("52:54:00:00:00:99")
 UUID = "4c4c4544-0042-3510-8054-b4c04f564232"
@@ -179,7 +178,7 @@ class House:
         self.boots.joined(boot.id)
 
 
-def web_pod(number: int, **more: Any) -> Json:
+def web_pod(number: int, **more: Any) -> dict[str, Any]:
     """Metadata of a pod that somebody would make again."""
     return {"labels": {"app": "web"}, "ownerReferences": OWNED, **more}
 

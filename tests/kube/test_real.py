@@ -136,7 +136,7 @@ def test_a_cluster_is_started_when_its_name_is_first_asked_for(
 ) -> None:
     """Once, whoever asks again; another name is another cluster."""
     started: list[RealCluster] = []
-    monkeypatch.setattr(RealCluster, "start", started.append)
+    monkeypatch.setattr(RealCluster, "start", lambda cluster: started.append(cluster))
     blue = real.shared(folder, "blue")
     assert started == [blue] and real.shared(folder, "blue") is blue
     red = real.shared(folder, "red")
