@@ -2,15 +2,16 @@
 
     python -m tests.sabotage [WORD ...]     all lines, or those whose promise or test holds a word
 
-Each line is applied in a scratch copy of the tree. It is an error when the text to change is not there just
-once (the code has moved: move the line with it), when the test stays green, and when pytest ends for another
-reason than a failed test. `scripts/test` runs them all, two at a time.
+Each line is applied in a scratch copy of the tree, and taken out again. It is an error when the text to
+change is not there just once (the code has moved: move the line with it), when the test stays green, and when
+pytest ends for another reason than a failed test. `scripts/test` runs them all, two at a time.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
+AT_ONCE = 2
+"""Lines that are tried at the same time, each in a scratch copy of its own."""
 LIMIT = 240.0
 """Seconds that one test may take in its scratch copy."""
 TESTS_FAILED = 1
@@ -1307,19 +1311,29 @@ def verdict(line: Sabotage, status: int, output: str) -> str | None:
     return f"pytest ended with {status}, which proves nothing: {line.test}\n{last}"
 
 
-def attempt(line: Sabotage) -> tuple[str | None, float]:
-    """Break the promise in a copy and run its test: what is wrong, and the seconds it took."""
+def attempt(line: Sabotage, copies: SimpleQueue[Path]) -> tuple[str | None, float]:
+    """Break the promise in a copy that is free and run its test: what is wrong, and the seconds it took."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="netboot-sabotage-") as directory:
-        copy = Path(directory)
-        copy_tree(copy)
-        try:
-            path = copy / line.file
-            path.write_text(broken(path.read_text(), line))
-        except (OSError, ValueError) as error:
-            return str(error), time.monotonic() - began
+    copy = copies.get()
+    try:
+        problem = _tried(line, copy)
+    finally:
+        copies.put(copy)
+    return problem, time.monotonic() - began
+
+
+def _tried(line: Sabotage, copy: Path) -> str | None:
+    path = copy / line.file
+    try:
+        sound = path.read_text()
+        path.write_text(broken(sound, line))
+    except (OSError, ValueError) as error:
+        return str(error)
+    try:
         status, output = _pytest(copy, line.test)
-    return verdict(line, status, output), time.monotonic() - began
+    finally:
+        path.write_text(sound)
+    return verdict(line, status, output)
 
 
 def _pytest(copy: Path, test: str) -> tuple[int, str]:
@@ -1339,26 +1353,35 @@ def _pytest(copy: Path, test: str) -> tuple[int, str]:
     ]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("NETBOOT_REPORT", "PYTEST_"))}
     environment |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = subprocess.Popen(
+        command, cwd=copy, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=LIMIT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        return 124, f"no end within {LIMIT:.0f} s\n{error.stdout or ''}"
-    return done.returncode, done.stdout
+        output, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the servers that it started
+        output, _ = process.communicate()
+        return 124, f"no end within {LIMIT:.0f} s\n{output}"
+    return process.returncode, output
 
 
 def main(words: Sequence[str]) -> int:
     """Run the lines that hold a word (all without words); 0 only if each test failed as it should."""
     chosen = [s for s in SABOTAGES if not words or any(w in s.promise or w in s.test for w in words)]
     wrong = 0
-    with ThreadPoolExecutor(2) as pool:
-        for line, (problem, seconds) in zip(chosen, pool.map(attempt, chosen), strict=True):
-            wrong += problem is not None
-            print(f"{seconds:6.1f} s  {'WRONG ' if problem else 'caught'}  {line.promise}", flush=True)
-            if problem:
-                print(f"          {problem}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="netboot-sabotage-") as directory:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(AT_ONCE):
+            copy_tree(Path(directory) / str(number))
+            copies.put(Path(directory) / str(number))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            verdicts = pool.map(lambda line: attempt(line, copies), chosen)
+            for line, (problem, seconds) in zip(chosen, verdicts, strict=True):
+                wrong += problem is not None
+                print(f"{seconds:6.1f} s  {'WRONG ' if problem else 'caught'}  {line.promise}", flush=True)
+                if problem:
+                    print(f"          {problem}", flush=True)
     print(f"{len(chosen) - wrong} broken promises caught, {wrong} not", flush=True)
     return 1 if wrong else 0
 
