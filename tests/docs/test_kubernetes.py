@@ -60,3 +60,43 @@ def test_clusters_of_the_recipes_are_accepted(tmp_path: Path) -> None:
         file.write_text(yaml.safe_dump(yaml.safe_load(piece)))
         examined = examine([file])
         assert examined.config is not None, examined
+
+
+def _examples(page: str, language: str) -> list[str]:
+    """The examples of a page in one language, those inside of lists, too."""
+    fences = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", page, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in fences]
+
+
+@pytest.mark.parametrize("page", [PAGE, RECIPES], ids=["kubernetes.md", "clusters.md"])
+def test_every_example_in_yaml_is_yaml(page: str) -> None:
+    """Those for other programs than ours, too."""
+    examples = _examples(page, "yaml")
+    assert examples and all(document for text in examples for document in yaml.safe_load_all(text))
+
+
+def test_the_control_plane_in_a_pod_is_started_with_what_joins_need() -> None:
+    """The flags that kubeadm would set, and a real cluster of the tests has."""
+    (example,) = (text for text in _examples(RECIPES, "yaml") if "kind: StatefulSet" in text)
+    pod = next(d for d in yaml.safe_load_all(example) if d["kind"] == "StatefulSet")["spec"]["template"][
+        "spec"
+    ]
+    flags = {c["name"]: set(c["command"]) for c in pod["containers"]}
+    assert flags["kube-apiserver"] >= {
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--enable-bootstrap-token-auth=true",
+    }
+    assert "--controllers=*,bootstrapsigner,tokencleaner" in flags["kube-controller-manager"]
+    assert {"--cluster-signing-cert-file=/pki/ca.crt", "--cluster-signing-key-file=/pki/ca.key"} <= flags[
+        "kube-controller-manager"
+    ]
+
+
+def test_each_join_method_has_its_row_on_certificates() -> None:
+    """Who renews which certificate."""
+    from netboot.cluster.rights import TOKEN_METHODS
+
+    table = RECIPES.split("## Who renews which certificate")[1].split("\n\n")[0]
+    rows = set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))
+    assert rows == {*TOKEN_METHODS, "certificate", "static"}
