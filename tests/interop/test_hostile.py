@@ -251,14 +251,14 @@ def random_packets(count: int) -> Iterator[bytes]:
 
 
 def dhcp_storm(made: Aftermath) -> None:
-    """The oddities, then the random ones, not faster than the socket's buffer takes them."""
+    """The oddities, then the random ones, not faster than a busy machine takes them from its socket."""
     before = Counter(made.counted())
     with made.foe.udp(68) as sock:
         for packet in odd_packets().values():
             sock.sendto(packet, (ADDRESS, 67))
         for number, packet in enumerate(random_packets(RANDOM_PACKETS)):
             sock.sendto(packet, (ADDRESS, 67))
-            if not number % 200:
+            if not number % 50:
                 time.sleep(0.02)
     made.seen["dhcp sent"] = RANDOM_PACKETS + len(odd_packets())
     wait_until("DHCP is quiet again", lambda: steady(made), 20, 0.3)
