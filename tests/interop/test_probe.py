@@ -213,7 +213,7 @@ def test_what_keeps_a_probe_from_trying_is_status_two_with_a_remedy(host: Strang
     ):
         status, said = probe(host, *words)
         assert status == 2 and remedy in said, said
-    bare = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", "--reuid=nobody", "--clear-groups"]
+    bare = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"]
     code = "from netboot.link import Ear\nEar('eth0')"
     done = host.run(*bare, sys.executable, "-c", code)
     assert done.returncode and b"CAP_NET_RAW. Start as root" in done.stdout, done.stdout
