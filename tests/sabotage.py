@@ -3,8 +3,8 @@
     python -m tests.sabotage [WORD ...]     all lines, or those whose promise or test holds a word
 
 Each line is applied in a scratch copy of the tree, and taken out again. It is an error when the text to
-change is not there just once (the code has moved: move the line with it), when the test stays green (twice), and when
-pytest ends for another reason than a failed test. `scripts/test` runs them all, two at a time.
+change is not there just once (the code has moved: move the line with it), when the test stays green twice,
+and when pytest ends for another reason than a failed test. `scripts/test` runs them all, two at a time.
 """
 
 from __future__ import annotations
