@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,7 @@ from netboot.join.turns import Turns
 log = logging.getLogger("netboot.join")
 
 
-class TokenJoin:
+class TokenJoin(ABC):
     """A join method whose material has a token in it; a variant says what `_material` is."""
 
     def __init__(self, clusters: Clusters, turns: Turns, naming: Naming, mint: Mint) -> None:
@@ -42,8 +43,9 @@ class TokenJoin:
             except StoreError as error:
                 log.warning("the tokens of boot %s cannot be looked up: %s", boot_id, error)
 
+    @abstractmethod
     async def _material(self, request: JoinRequest, now: float) -> JoinMaterial:
-        raise NotImplementedError
+        """The variant's material, within its turn."""
 
     @asynccontextmanager
     async def _minted(
