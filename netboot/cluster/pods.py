@@ -23,14 +23,8 @@ class PodCalls(Calls):
 
     async def evict(self, pod: Pod) -> Evicted:
         """Ask for the eviction of that very pod."""
-        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction"
         try:
-            try:
-                await self._connection.call("POST", path, eviction_of(pod, "policy/v1"))
-            except ClusterRefused as error:
-                if error.status != 400:  # Kubernetes before 1.22 does not know this version
-                    raise
-                await self._connection.call("POST", path, eviction_of(pod, "policy/v1beta1"))
+            await self._evict(pod)
         except ClusterUnavailable as error:
             if error.status != 429:
                 raise
@@ -40,6 +34,15 @@ class PodCalls(Calls):
                 raise
             return Evicted("gone")
         return Evicted("evicted")
+
+    async def _evict(self, pod: Pod) -> None:
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction"
+        try:
+            await self._connection.call("POST", path, eviction_of(pod, "policy/v1"))
+        except ClusterRefused as error:
+            if error.status != 400:  # Kubernetes before 1.22 does not know this version
+                raise
+            await self._connection.call("POST", path, eviction_of(pod, "policy/v1beta1"))
 
 
 def eviction_of(pod: Pod, version: str) -> Json:

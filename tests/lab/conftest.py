@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import string
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,16 @@ def site(canaries: dict[str, str]) -> Iterator[Site]:
         images.widen(micro, store, "micro-wide", WIDE_BYTES)
         with running_site(directory, lambda d, k: micro_config(d, k, canaries)) as made:
             yield made
+
+
+@pytest.fixture(scope="module")
+def key() -> Iterator[Path]:
+    """The private half of an ssh key that the full image lets in."""
+    with scratch() as directory:
+        path = directory / "id"
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        yield path
 
 
 @pytest.fixture(scope="session", autouse=True)

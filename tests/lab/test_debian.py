@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shlex
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +32,6 @@ class Row:
     setting: str
     declared: str
     command: str
-
-
-@pytest.fixture(scope="module")
-def key() -> Iterator[Path]:
-    """The private half of an ssh key that the second file declares."""
-    with scratch() as directory:
-        path = directory / "id"
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        yield path
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ Skipped without NETBOOT_KUBERNETES_BIN; nothing here rests on the stand-ins.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,16 +25,6 @@ pytestmark = [
 
 BOOT_LIMIT = 900.0
 READY_LIMIT = 300.0
-
-
-@pytest.fixture(scope="module")
-def key() -> Iterator[Path]:
-    """The private half of an ssh key that the nodes let in."""
-    with scratch() as directory:
-        path = directory / "id"
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        yield path
 
 
 @pytest.fixture(scope="module")
